@@ -1,0 +1,105 @@
+"""Checkpoints: one file, written atomically, hashed, and read back without a pickle.
+
+A checkpoint is a tree of dicts and lists whose leaves are tensors or plain JSON values (just
+what `state_dict()` of models, optimisers and schedulers gives). The tensors go into a
+safetensors file, the rest of the tree into its header as JSON, with a SHA-256 over both.
+`torch.load` would unpickle, that is, run code from the file; this cannot.
+"""
+
+import hashlib
+import json
+import os
+import tempfile
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save as to_bytes
+
+from helpers.data import UserError
+
+
+def _split(tree, name, tensors):
+    """The tree as JSON, each tensor replaced by {"tensor": its name} and collected in `tensors`."""
+    if isinstance(tree, torch.Tensor):
+        tensors[name] = tree.detach().to("cpu", copy=True).contiguous()
+        return {"tensor": name}
+    if isinstance(tree, dict):
+        # pairs, not an object: JSON would turn the integer keys of an optimiser's state into strings
+        return {"dict": [[key, _split(value, f"{name}.{key}", tensors)] for key, value in tree.items()]}
+    if isinstance(tree, (list, tuple)):
+        return {"list": [_split(value, f"{name}.{i}", tensors) for i, value in enumerate(tree)]}
+    if tree is None or isinstance(tree, (bool, int, float, str)):
+        return tree
+    raise TypeError(f"{name} is a {type(tree).__name__}: a checkpoint holds tensors, dicts, lists and JSON values")
+
+
+def _join(tree, tensors):
+    if not isinstance(tree, dict):
+        return tree
+    if "tensor" in tree:
+        return tensors[tree["tensor"]]
+    if "list" in tree:
+        return [_join(value, tensors) for value in tree["list"]]
+    return {key: _join(value, tensors) for key, value in tree["dict"]}
+
+
+def _digest(tensors, tree):
+    sha = hashlib.sha256(tree.encode())
+    for name in sorted(tensors):
+        tensor = tensors[name]
+        sha.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        sha.update(tensor.reshape(-1).view(torch.uint8).numpy().data if tensor.numel() else b"")
+    return sha.hexdigest()
+
+
+def write_atomically(path, data):
+    """Write bytes to `path` so that a reader finds the old file or the whole new one, never a part."""
+    path = Path(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    except OSError as error:
+        raise UserError(f"cannot write into {path.parent}: {error.strerror}; choose another folder") from error
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except OSError as error:
+        Path(temporary).unlink(missing_ok=True)
+        raise UserError(
+            f"cannot write {path}: {error.strerror}; free some space or choose another folder "
+            "(what was saved before is untouched)"
+        ) from error
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+    return path
+
+
+def save(path, tree):
+    """Save a tree of dicts, lists, tensors and JSON values as one `.safetensors` file."""
+    tensors = {}
+    text = json.dumps(_split(tree, "", tensors))
+    return write_atomically(path, to_bytes(tensors, {"tree": text, "sha256": _digest(tensors, text)}))
+
+
+def load(path):
+    """The tree that `save` wrote, its tensors on the CPU. A damaged or foreign file raises UserError."""
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(f"there is no checkpoint {path}: check the path, or train first")
+    try:
+        with safe_open(path, "pt") as file:
+            header = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}
+    except (SafetensorError, OSError) as error:
+        raise UserError(f"the checkpoint {path} is truncated or damaged ({error}); delete it and train again") from error
+    if "tree" not in header or "sha256" not in header:
+        raise UserError(f"{path} is not a checkpoint of this course; give the folder that a `train` command wrote")
+    if _digest(tensors, header["tree"]) != header["sha256"]:
+        raise UserError(f"the checkpoint {path} is damaged (its SHA-256 differs); delete it and train again")
+    return _join(json.loads(header["tree"]), tensors)
