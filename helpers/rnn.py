@@ -283,7 +283,7 @@ def _gate_biases_(lstm, f, i=None):
 
 
 def orthogonal_(rnn, gain=1.0):
-    """Make every W_hh block `gain` times a random orthogonal matrix: it keeps the length of what it carries."""
+    """Make every W_hh block `gain` times a random orthogonal matrix: it keeps lengths as they are."""
     with torch.no_grad():
         for name, weight in rnn.named_parameters():
             if name.startswith("weight_hh"):

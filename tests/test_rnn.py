@@ -3,9 +3,11 @@
 import math
 from functools import partial
 
+import numpy as np
 import pytest
 import torch
 import torch.nn as nn
+from darknet_oracle import Oracle
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
@@ -141,6 +143,41 @@ def test_the_two_grus_differ_only_where_the_reset_gate_acts():
         for model in (after, before):
             model.bias_ih_l0[:4] = 1e3
     assert_same(after(x)[0], before(x)[0])
+
+
+# --- Darknet, a third opinion ---------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def darknet(tmp_path_factory):
+    return Oracle(tmp_path_factory.mktemp("shim"))
+
+
+@pytest.mark.parametrize(("kind", "ours", "order"), [
+    ("lstm", rnn.LSTM, "ifog"),       # Darknet's file has the gates in this order,
+    ("gru", rnn.ChoGRU, "zrn"),       # first W_hh of each, then W_ih
+], ids=["lstm", "gru"])
+def test_equals_libdarknet(darknet, tmp_path, kind, ours, order):
+    torch.manual_seed(0)
+    model = ours(5, 6)
+    weight_ih, weight_hh, bias_ih, bias_hh = (
+        dict(zip("ifgo" if kind == "lstm" else "rzn", part.detach().chunk(len(order)), strict=True))
+        for part in rnn.weights(model))
+    (tmp_path / "net.cfg").write_text(
+        f"[net]\ninputs=5\nbatch=1\ntime_steps=1\n\n[{kind}]\noutput=6\nbatch_normalize=0\n"
+        + ("tanh=1\n" if kind == "gru" else ""))
+    parts = [np.array([0, 2, 0, 0, 0], np.int32)]                        # version 0.2.0, `seen` in 8 bytes
+    parts += [part[gate].numpy() for gate in order for part in (bias_hh, weight_hh)]
+    parts += [part[gate].numpy() for gate in order for part in (bias_ih, weight_ih)]
+    (tmp_path / "net.weights").write_bytes(b"".join(part.tobytes() for part in parts))
+    net = darknet.network(tmp_path / "net.cfg", tmp_path / "net.weights")
+
+    x = torch.randn(1, 12, 5, generator=torch.Generator().manual_seed(0))
+    outputs = []
+    for x_t in x[0]:                                                    # Darknet keeps its state
+        darknet.forward(net, x_t.numpy())
+        outputs.append(torch.from_numpy(darknet.output(net, 0)))
+    assert_same(torch.stack(outputs), model(x)[0][0].detach(), 1e-6)
 
 
 # --- tracing, truncation, the ladder --------------------------------------------------------------
