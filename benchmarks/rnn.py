@@ -3,10 +3,10 @@
     python benchmarks/rnn.py [--device cpu] [--rounds 9] [--json]
 
 Each round times every rung once, one after the other, so that a slower moment of the machine hits all alike;
-a ratio is the median of the ratios within the rounds. The limit is the time, in the same rounds, of the matrix
-products alone that the best order of computing needs: the input's and the weights' gradients' in one product
-each, the recurrent one T times because each waits for the one before. The share of the limit says how much of
-the time is products; above 100 % it means that a library multiplies faster than `torch.mm` does.
+a ratio is the median of the ratios within the rounds. The limit is the time, in the same rounds, of the
+matrix products alone that the best order of computing needs: the input's and the weights' gradients' in one
+product each, the recurrent one T times because each waits for the one before. The share of the limit says how
+much of the time is products; above 100 % it means that a library multiplies faster than `torch.mm` does.
 """
 
 import argparse
