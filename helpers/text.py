@@ -185,7 +185,7 @@ def load_tsv(path, group=None, classes=None):
     """A table of labelled texts: UTF-8, a header line, columns `text` and `label` apart by tabs.
 
     `group` names the column whose values must not be torn apart by a split (a film, an author). `classes` are
-    the two labels, the second the positive one; without it, the two that occur, as numbers if they are, sorted.
+    the two labels, the second the positive one; without it, the two that occur, sorted (numbers as numbers).
     No quoting: what stands between two tabs is the text, quotation marks and all. Raises UserError.
     """
     lines = _lines(Path(path))

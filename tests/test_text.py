@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from helpers import text
 from helpers.data import UserError
 
-SCRIPTS = ["मुझे यह फ़िल्म पसंद है।", "ฉันชอบหนังเรื่องนี้", "이 영화 정말 재미있어요!", "我喜欢这部电影。", "Я люблю кино…", 
-           "أحب هذا الفيلم؟", "να 'μαι", "naïve café", "👩‍👩‍👧 👍🏽 wow", "İstanbul"]
+SCRIPTS = ["मुझे यह फ़िल्म पसंद है।", "ฉันชอบหนังเรื่องนี้", "이 영화 정말 재미있어요!", "我喜欢这部电影。",
+           "Я люблю кино…", "أحب هذا الفيلم؟", "να 'μαι", "naïve café", "👩‍👩‍👧 👍🏽 wow", "İstanbul"]
 
 
 def test_words():
