@@ -1,0 +1,70 @@
+"""Parts of the book that are generated, never typed: the stamp on each lecture, the cost of each lecture.
+
+A page asks for one with an HTML comment on a line of its own, for example `<!-- lectures -->`.
+"""
+import json
+from pathlib import Path
+
+from docutils import nodes
+
+
+def verified(path):
+    """What `make notebooks` noted in the notebook at `path` when it last ran it, or None."""
+    if path.suffix != ".ipynb":
+        return None
+    return json.loads(path.read_text(encoding="utf-8"))["metadata"].get("verified")
+
+
+def minutes(seconds):
+    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.1f} minutes"
+
+
+def title(path):
+    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+    lines = "".join(next(cell["source"] for cell in cells if cell["cell_type"] == "markdown")).splitlines()
+    return next(line.lstrip("# ").strip() for line in lines if line.startswith("# "))
+
+
+def stamp(app, doctree):
+    """Under a lecture's title: when, how fast and with which versions its stored outputs were made."""
+    path = Path(app.env.doc2path(app.env.docname))
+    run, heading = verified(path), next(iter(doctree.findall(nodes.title)), None)
+    if run is None or heading is None:
+        return
+    versions = ", ".join(f"{name} {version}" for name, version in run["versions"].items())
+    text = (f"Every cell run on {run['date']} in {minutes(run['seconds'])} on {run['cores']} CPU cores: "
+            f"{versions}.")
+    heading.parent.insert(heading.parent.index(heading) + 1,
+                          nodes.paragraph("", "", nodes.emphasis(text, text), classes=["verified"]))
+
+
+def lectures(app):
+    """A table of the lectures in the book's order with what a run of each one costs."""
+    rows = []
+    for name in app.config.external_site_map:
+        path = Path(app.srcdir, f"{name}.ipynb")
+        if path.exists():
+            run = verified(path)
+            cost = [minutes(run["seconds"]), f"{run['memory_mb'] / 1000:.1f} GB",
+                    f"{run['cores']} CPU cores", run["date"]] if run else ["not yet run"] + [""] * 3
+            rows.append(f"| [{title(path)}](/{name}.ipynb) | " + " | ".join(cost) + " |")
+    if not rows:
+        return "The first lecture is being written."
+    return "\n".join(["| Lecture | A run takes | Memory | Measured on | Date |",
+                      "|---|---:|---:|---|---|", *rows])
+
+
+PARTS = {"lectures": lectures}
+
+
+def fill(app, docname, source):
+    for name, part in PARTS.items():
+        line = f"\n<!-- {name} -->\n"
+        if line in source[0]:
+            source[0] = source[0].replace(line, f"\n{part(app)}\n")
+
+
+def setup(app):
+    app.connect("source-read", fill)
+    app.connect("doctree-read", stamp)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,0 +1,224 @@
+"""Notebooks as tests: nbval's strict comparison, with a tolerance for decimals and a rough look at pictures.
+
+nbval compares stored and new outputs letter by letter and pictures not at all. Here text must still match
+letter by letter, but a decimal (0.123, 1e-5; not 12 or 2.14.1) may differ by rtol times its size or by atol,
+and a picture's thumbnail by a share nbval_picture of its ink. The defaults stand in pyproject.toml; a cell's tags
+override them, for example `nbval-atol=0.05`. A failure names each number that differs and what was allowed.
+
+Also mended: a cell without an execution count would pass uncompared, a dead kernel would wait out the time
+limit, a `;` at the end of a cell was ignored, and updated displays, clear_output and widget outputs were
+misread.
+"""
+import base64
+import io
+import math
+import os
+import re
+from queue import Empty
+from time import monotonic
+
+import pytest
+
+from tools.notebooks import seen
+
+try:
+    import nbval.plugin as nbp
+except ImportError:                     # unit tests run without it
+    nbp = None
+
+SETTINGS = ("rtol", "atol", "picture")
+# A decimal: has a point or an exponent, and is no part of a word, a version (2.14.1) or a colour (#4e9000).
+NUMBER = re.compile(r"(?<![\w.#])[-+−]?(?:\d+\.\d*|\.\d+|\d+(?=[eE][-+]?\d))(?:[eE][-+]?\d+)?(?!\w|\.\d)")
+
+
+def numbers(text):
+    """The decimals in a text, each with the unit of its last printed place: 0.25 -> (0.25, 0.01)."""
+    found = []
+    for number in NUMBER.findall(text):
+        mantissa, _, exponent = number.replace("−", "-").lower().partition("e")
+        places = len(mantissa.partition(".")[2]) - int(exponent or 0)
+        found.append((float(f"{mantissa}e{exponent or 0}"), float(f"1e{-places}")))
+    return found
+
+
+def skeleton(text):
+    """The text without its decimals, and without the blanks that a sign or a digit more moves around."""
+    text = NUMBER.sub("\0", text)
+    text = re.sub(r"[ \t]*\0[ \t]*", "\0", text)
+    return re.sub(r"[ \t]+", " ", text).strip()
+
+
+def differences(stored, new, rtol=0.0, atol=0.0):
+    """Why two outputs differ: a list of lines, empty when they agree.
+
+    Two decimals agree when they are not further apart than atol, or rtol times the larger one's size, or,
+    where three places or more are printed, one unit of the last: 0.12349 and 0.1235 print as 0.123 and 0.124.
+    """
+    if stored == new:
+        return []
+    if skeleton(stored) != skeleton(new):
+        return ["the text around the decimals differs"]
+    lines = []
+    for place, ((a, unit), (b, _)) in enumerate(zip(numbers(stored), numbers(new), strict=True), 1):
+        limit = max(rtol * max(abs(a), abs(b)), atol, unit if unit <= 1.001e-3 else 0.0)
+        if a != b and not abs(a - b) <= limit * (1 + 1e-9) < math.inf:
+            lines.append(f"decimal {place}: stored {a:g}, now {b:g}, differs by {abs(a - b):.3g}, "
+                         f"allowed {limit:.3g}")
+    return lines
+
+
+def thumbnail(data):
+    """A picture's ink, 32 x 32 values from 0 (white) to 1 (black), and its size, from an output's base64."""
+    from PIL import Image
+    image = Image.open(io.BytesIO(base64.b64decode(data))).convert("RGBA")
+    flat = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("L")
+    return [1 - v / 255 for v in flat.resize((32, 32), Image.Resampling.BOX).tobytes()], image.size
+
+
+def picture_differences(stored, new, limit):
+    """Why two pictures differ: a side that changed by over 10 %, or more than `limit` of the ink moved.
+
+    Tried on plots: recompressed 0.004, training curves with noise of 0.02: 0.12, a scatter plot turned: 0.67,
+    bars in another order: 0.36, empty axes: 0.67, nothing drawn: 1.
+    """
+    (a, size_a), (b, size_b) = thumbnail(stored), thumbnail(new)
+    if any(abs(x - y) > 0.1 * max(x, y) for x, y in zip(size_a, size_b)):
+        return [f"the picture was {size_a[0]} x {size_a[1]} pixels and is now {size_b[0]} x {size_b[1]}"]
+    share = sum(abs(x - y) for x, y in zip(a, b)) / max(sum(a), sum(b), 1e-9)
+    return [f"the picture differs in {share:.3f} of its ink, allowed {limit:g}"] if share > limit else []
+
+
+class Output(str):
+    """An output's text that knows its tolerance; nbval compares two of them with `!=`."""
+
+    __hash__ = str.__hash__
+
+    def __new__(cls, text, rtol=0.0, atol=0.0, picture=None):
+        self = super().__new__(cls, text)
+        self.rtol, self.atol, self.picture = rtol, atol, picture
+        return self
+
+    def differences(self, new):
+        if self.picture is not None:
+            return picture_differences(str(self), str(new), self.picture)
+        return differences(str(self), str(new), self.rtol, self.atol)
+
+    def __eq__(self, other):
+        return not self.differences(other)
+
+    def __ne__(self, other):
+        return bool(self.differences(other))
+
+
+if nbp:
+    class Kernel(nbp.RunningKernel):
+        def execute_cell_input(self, cell_input, allow_stdin=None):      # with history, so a final `;` works
+            self.running = self.kc.execute(cell_input, allow_stdin=allow_stdin, stop_on_error=False)
+            return self.running
+
+        def await_reply(self, msg_id, timeout=None):                     # notice a dead kernel at once
+            end = math.inf if timeout is None else monotonic() + timeout
+            while True:
+                try:
+                    return super().await_reply(msg_id, timeout=max(0.0, min(2.0, end - monotonic())))
+                except Empty:
+                    if not self.is_alive():
+                        raise RuntimeError("the kernel died (out of memory?)") from None
+                    if monotonic() >= end:
+                        raise
+
+    nbp.RunningKernel = Kernel
+
+    class Cell(nbp.IPyNbCell):
+        def runtest(self):
+            if self.cell.execution_count is None and self.cell.source.strip() and not self.options["skip"]:
+                self.raise_cell_error("cell was never run: nothing to compare; `make notebooks` runs it")
+            self.parent.current, self.parent.clearing = self, False
+            super().runtest()
+
+        def compare_outputs(self, test, ref, skip_compare=None):
+            return super().compare_outputs(seen(test), seen(ref), skip_compare)
+
+        def tolerance(self):
+            tags = " ".join(self.cell.metadata.get("tags", []))
+            given = dict(re.findall(r"\bnbval-(rtol|atol|picture)=(\S+)", tags))
+            return {key: float(given.get(key, self.config.getini("nbval_" + key))) for key in SETTINGS}
+
+        def sanitize(self, s):
+            s = super().sanitize(s)
+            if not isinstance(s, str):
+                return s
+            tolerance = self.tolerance()
+            if s.startswith(("iVBORw0KGgo", "/9j/")):                    # base64 of a PNG, of a JPEG
+                return Output(s, picture=tolerance["picture"])
+            return Output(s, tolerance["rtol"], tolerance["atol"])
+
+        def format_output_compare(self, key, left, right):
+            if isinstance(left, Output):
+                reasons = left.differences(right)
+                more = [f"and {len(reasons) - 12} more"] if len(reasons) > 12 else []
+                self.comparison_traceback.append("\n  ".join([f"{key}:", *reasons[:12], *more]))
+                if left.picture is not None:
+                    return
+                left, right = str(left), str(right)
+            super().format_output_compare(key, left, right)
+
+    class File(nbp.IPyNbFile):
+        def __init__(self, *args, **kwargs):
+            super().__init__(*args, **kwargs)
+            self.skip_compare = tuple(set(self.skip_compare) - {"image/png", "image/jpeg"})
+
+        def setup(self):
+            self.shown, self.captured = {}, {}
+            super().setup()
+
+        def collect(self):
+            for c in super().collect():
+                yield Cell.from_parent(self, name=c.name, cell_num=c.cell_num, cell=c.cell, options=c.options)
+
+        def get_kernel_message(self, timeout=None, stream="iopub"):      # what a front end does with outputs
+            while True:
+                msg = super().get_kernel_message(timeout=timeout, stream=stream)
+                kind, body, outs = msg["msg_type"], msg["content"], self.current.test_outputs
+                if kind.startswith("comm") and "msg_id" in (state := body.get("data", {}).get("state", {})):
+                    self.captured[body["comm_id"]] = state["msg_id"]     # ipywidgets.Output on or off
+                if kind in ("stream", "display_data", "execute_result", "error", "clear_output"):
+                    if msg["parent_header"].get("msg_id") in filter(None, self.captured.values()):
+                        continue
+                    if kind == "clear_output":
+                        self.clearing = body["wait"]
+                        if not body["wait"]:
+                            outs.clear()
+                        continue
+                    if self.clearing:
+                        outs.clear()
+                        self.clearing = False
+                key = body.get("transient", {}).get("display_id")
+                mine = msg["parent_header"].get("msg_id") == self.kernel.running
+                if kind == "update_display_data":
+                    if key in self.shown:
+                        self.shown[key].update(data=body["data"], metadata=body["metadata"])
+                    continue
+                if kind == "display_data" and key and mine:
+                    self.shown[key] = nbp.NotebookNode(output_type=kind, data=body["data"],
+                                                       metadata=body["metadata"])
+                    outs.append(self.shown[key])
+                    continue
+                return msg
+
+
+def pytest_addoption(parser):
+    for key, what in zip(SETTINGS, ("relative tolerance of decimals", "absolute tolerance of decimals",
+                                    "share of a picture's ink that may differ")):
+        parser.addini(f"nbval_{key}", f"notebooks: {what}", default="0")
+
+
+def pytest_configure(config):
+    os.environ["COURSE_SCALE"] = "small"            # the scale of the stored outputs
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collect_file(file_path, parent):
+    found = yield
+    return [File.from_parent(parent, path=file_path) if nbp and type(node) is nbp.IPyNbFile else node
+            for node in found]

@@ -1,0 +1,1 @@
+"""What make calls: running the notebooks, printing the book."""

@@ -1,0 +1,166 @@
+"""Run the notebooks and store their outputs in one canonical form, so that a difference in git means something.
+
+    python -m tools.notebooks [PATH...]            run each one from a fresh kernel, then store it
+    python -m tools.notebooks --tidy [PATH...]     do not run, only bring into canonical form
+    python -m tools.notebooks --check [PATH...]    change nothing; exit 1 if one is not in canonical form
+
+Canonical: cells numbered 1..N, one kernel name, no widget state, no times or paths of the machine, palette PNGs. A
+run also notes date, seconds, memory, cores and versions in the notebook's metadata `verified`; the book shows them.
+"""
+import base64
+import datetime
+import io
+import os
+import platform
+import sys
+import time
+from importlib.metadata import version
+from pathlib import Path
+
+import nbformat
+
+ROOT = Path(__file__).parents[1]
+VERSIONS = ("torch", "torchvision", "numpy")        # named in the stamp, after Python
+KEEP = ("tags", "jupyter", "slideshow")             # metadata of a cell that mean something
+PEAK = "__import__('resource').getrusage(__import__('resource').RUSAGE_SELF).ru_maxrss"
+
+
+def shrink(data):
+    """A base64 PNG with at most 128 colours: about a third of the size; it stays as it is where that is no gain."""
+    from PIL import Image
+    raw = base64.b64decode(data)
+    image = Image.open(io.BytesIO(raw))
+    if image.mode != "P":
+        flat = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image.convert("RGBA")).convert("RGB")
+        out = io.BytesIO()
+        flat.quantize(128, dither=Image.Dither.NONE).save(out, "PNG", optimize=True)
+        if out.tell() < len(raw):
+            raw = out.getvalue()
+    return base64.b64encode(raw).decode() + "\n"
+
+
+def canonical(nb, name="notebook"):
+    """The notebook `nb` in canonical form; a cell that was never run raises ValueError."""
+    kernel = {"display_name": "Python 3", "language": "python", "name": "python3"}
+    stamp = {"verified": nb.metadata["verified"]} if "verified" in nb.metadata else {}
+    nb.metadata = nbformat.from_dict({"kernelspec": kernel, "language_info": {"name": "python"}, **stamp})
+    nb.nbformat_minor = 5
+    count = 0
+    for cell in nb.cells:
+        cell.metadata = nbformat.from_dict({key: cell.metadata[key] for key in KEEP if cell.metadata.get(key)})
+        if cell.cell_type != "code":
+            continue
+        count += 1
+        if cell.execution_count is None:
+            raise ValueError(f"code cell {count} was not run, so there is nothing to compare with; "
+                             f"make notebooks NOTEBOOK={name}")
+        cell.execution_count = count
+        cell.outputs = seen(merged(cell.outputs))
+        for out in cell.outputs:
+            if "execution_count" in out:
+                out.execution_count = count
+            if "image/png" in out.get("data", {}):
+                out.data["image/png"] = shrink(out.data["image/png"])
+            out.pop("transient", None)
+            if out.output_type == "error":
+                out.traceback = []
+    return nb
+
+
+def merged(outputs):
+    """Neighbouring pieces of one stream joined: how they were cut is a matter of timing."""
+    done = []
+    for out in outputs:
+        if out.output_type == "stream" and done and done[-1].output_type == "stream" and done[-1].name == out.name:
+            done[-1].text += out.text
+        else:
+            done.append(out)
+    return done
+
+
+def seen(outputs):
+    """The outputs that show something: a progress bar that has ended is an empty display."""
+    return [out for out in outputs
+            if "data" not in out or any("".join(value) if isinstance(value, list) else value
+                                        for value in out["data"].values())]
+
+
+def text(nb):
+    return nbformat.writes(nb, version=4).rstrip("\n") + "\n"
+
+
+def run(path):
+    """Run the notebook at `path` from a fresh kernel in its own folder; returns it with outputs and stamp."""
+    from jupyter_client.kernelspec import KernelSpecManager
+    from nbclient import NotebookClient
+
+    nb = nbformat.read(path, 4)
+    for cell in nb.cells:
+        if cell.cell_type == "code":
+            cell.outputs, cell.execution_count = [], None
+
+    class ThisPython(KernelSpecManager):            # whatever kernels the machine has, take this environment's
+        def get_kernel_spec(self, kernel_name):
+            import ipykernel.kernelspec as spec
+            return self.kernel_spec_class(resource_dir=spec.RESOURCES, **spec.get_kernel_dict())
+
+    def started(cell, cell_index):
+        print(f"\r  {path.name}: cell {cell_index + 1} of {len(nb.cells)} ", end="", file=sys.stderr, flush=True)
+
+    client = NotebookClient(nb, timeout=1200, record_timing=False, on_cell_start=started,
+                            resources={"metadata": {"path": str(path.parent)}})
+    manager = client.create_kernel_manager()
+    manager.kernel_spec_manager = ThisPython()
+    start, kilobytes = time.monotonic(), None
+    with client.setup_kernel():
+        for place, cell in enumerate(nb.cells):
+            client.execute_cell(cell, place)
+        seconds = time.monotonic() - start
+        if sys.platform != "win32":
+            reply = client.kc.execute_interactive("", silent=True, store_history=False, output_hook=lambda m: None,
+                                                  user_expressions={"peak": PEAK})
+            kilobytes = int(reply["content"]["user_expressions"]["peak"]["data"]["text/plain"])
+    print("\r\033[K", end="", file=sys.stderr)
+    megabytes = kilobytes and round(kilobytes / (1024 if sys.platform != "darwin" else 1024 ** 2))
+    nb.metadata["verified"] = {
+        "date": datetime.date.today().isoformat(), "seconds": round(seconds), "memory_mb": megabytes,
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "versions": {"Python": platform.python_version(),
+                     **{name: version(name).partition("+")[0] for name in VERSIONS}}}
+    return nb
+
+
+def main(arguments):
+    from nbclient.exceptions import CellExecutionError, DeadKernelError
+    options = {argument for argument in arguments if argument.startswith("--")}
+    if len(options) > 1 or options - {"--check", "--tidy"}:
+        print(__doc__)
+        return 2
+    paths = [Path(argument) for argument in arguments if argument not in options]
+    failed = 0
+    for path in paths or sorted((ROOT / "notebooks").glob("*.ipynb")):
+        try:
+            old = path.read_text(encoding="utf-8")
+            nb = canonical(nbformat.reads(old, 4) if options else run(path.resolve()), path)
+        except (ValueError, OSError, CellExecutionError, DeadKernelError) as error:
+            print(f"\n{path}: {str(error).strip()}", file=sys.stderr)
+            failed += 1
+            continue
+        new = text(nb)
+        if "--check" in options:
+            if new != old:
+                print(f"{path} is not in canonical form; python -m tools.notebooks --tidy {path}", file=sys.stderr)
+                failed += 1
+            continue
+        if new != old:
+            part = path.with_suffix(".part")
+            part.write_text(new, encoding="utf-8", newline="\n")
+            os.replace(part, path)
+        ran = "" if options else f", ran in {nb.metadata['verified']['seconds']} s"
+        print(f"{path}: {len(new) / 1e6:.2f} MB{ran}")
+    return int(failed > 0)
+
+
+if __name__ == "__main__":
+    os.environ["COURSE_SCALE"] = "small"            # what is stored is what everybody can run again
+    sys.exit(main(sys.argv[1:]))
