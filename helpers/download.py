@@ -249,6 +249,7 @@ def complete(folder, files, wheel=None, unpacked=False, progress=True):
                 download(file.urls, folder / file.path, file.sha256, progress)
         if unpacked and not is_complete(folder, files, unpacked):
             replace_tree(folder, files)
+        damaged(folder, expected(folder, files))  # look at what reached the disk, and write the stamps
 
 
 def replace_tree(folder, files):
