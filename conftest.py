@@ -2,8 +2,8 @@
 
 nbval compares stored and new outputs letter by letter and pictures not at all. Here text must still match
 letter by letter, but a decimal (0.123, 1e-5; not 12 or 2.14.1) may differ by rtol times its size or by atol,
-and a picture's thumbnail by a share nbval_picture of its ink. The defaults stand in pyproject.toml; a cell's tags
-override them, for example `nbval-atol=0.05`. A failure names each number that differs and what was allowed.
+and a picture's thumbnail by a share nbval_picture of its ink. The defaults stand in pyproject.toml; a cell's
+tags override them, for example `nbval-atol=0.05`. A failure names each number that differs, and the limit.
 
 Also mended: a cell without an execution count would pass uncompared, a dead kernel would wait out the time
 limit, a `;` at the end of a cell was ignored, and updated displays, clear_output and widget outputs were

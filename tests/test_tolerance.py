@@ -74,11 +74,12 @@ def test_pictures():
             if line:
                 d.line([(15, 20 + shift), (100, 150 + shift), (305, 180 + shift)], "black", 3)
         return picture(draw)
-    assert picture_differences(curve(0), curve(1), 0.2) == []                   # a training curve a hair lower
+    assert picture_differences(curve(0), curve(1), 0.2) == []              # a training curve a hair lower
     assert "ink" in picture_differences(curve(0), curve(0, line=False), 0.2)[0]
-    assert picture_differences(curve(0), curve(0, False, False), 0.2)           # nothing at all
+    assert picture_differences(curve(0), curve(0, False, False), 0.2)               # nothing at all
     assert picture_differences(curve(0, False, False), curve(0), 0.2)
     other = picture(lambda d: None, (320, 150))
     assert "320 x 200" in picture_differences(curve(0), other, 0.2)[0]
-    same = Output(curve(0), picture=0.2)
-    assert not same != Output(curve(0), picture=0.2) and same != Output(curve(0, line=False), picture=0.2)
+    stored = Output(curve(0), picture=0.2)
+    assert stored == Output(curve(0), picture=0.2)
+    assert stored != Output(curve(0, line=False), picture=0.2)

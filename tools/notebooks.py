@@ -1,11 +1,12 @@
-"""Run the notebooks and store their outputs in one canonical form, so that a difference in git means something.
+"""Run the notebooks and store their outputs in one canonical form: a difference in git then means something.
 
     python -m tools.notebooks [PATH...]            run each one from a fresh kernel, then store it
     python -m tools.notebooks --tidy [PATH...]     do not run, only bring into canonical form
     python -m tools.notebooks --check [PATH...]    change nothing; exit 1 if one is not in canonical form
 
-Canonical: cells numbered 1..N, one kernel name, no widget state, no times or paths of the machine, palette PNGs. A
-run also notes date, seconds, memory, cores and versions in the notebook's metadata `verified`; the book shows them.
+Canonical: cells numbered 1..N, one kernel name, no widget state, no times or paths of the machine, palette
+PNGs. A run also notes its date, seconds, memory, cores and versions in the notebook's metadata `verified`;
+the book shows them.
 """
 import base64
 import datetime
@@ -26,14 +27,14 @@ PEAK = "__import__('resource').getrusage(__import__('resource').RUSAGE_SELF).ru_
 
 
 def shrink(data):
-    """A base64 PNG with at most 128 colours: about a third of the size; it stays as it is where that is no gain."""
+    """A base64 PNG with at most 128 colours, a third of the size; unchanged where that gains nothing."""
     from PIL import Image
     raw = base64.b64decode(data)
     image = Image.open(io.BytesIO(raw))
     if image.mode != "P":
-        flat = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image.convert("RGBA")).convert("RGB")
+        flat = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image.convert("RGBA"))
         out = io.BytesIO()
-        flat.quantize(128, dither=Image.Dither.NONE).save(out, "PNG", optimize=True)
+        flat.convert("RGB").quantize(128, dither=Image.Dither.NONE).save(out, "PNG", optimize=True)
         if out.tell() < len(raw):
             raw = out.getvalue()
     return base64.b64encode(raw).decode() + "\n"
@@ -47,7 +48,7 @@ def canonical(nb, name="notebook"):
     nb.nbformat_minor = 5
     count = 0
     for cell in nb.cells:
-        cell.metadata = nbformat.from_dict({key: cell.metadata[key] for key in KEEP if cell.metadata.get(key)})
+        cell.metadata = nbformat.from_dict({key: cell.metadata[key] for key in KEEP if key in cell.metadata})
         if cell.cell_type != "code":
             continue
         count += 1
@@ -71,8 +72,9 @@ def merged(outputs):
     """Neighbouring pieces of one stream joined: how they were cut is a matter of timing."""
     done = []
     for out in outputs:
-        if out.output_type == "stream" and done and done[-1].output_type == "stream" and done[-1].name == out.name:
-            done[-1].text += out.text
+        last = done[-1] if done else None
+        if last and out.output_type == last.output_type == "stream" and out.name == last.name:
+            last.text += out.text
         else:
             done.append(out)
     return done
@@ -99,13 +101,14 @@ def run(path):
         if cell.cell_type == "code":
             cell.outputs, cell.execution_count = [], None
 
-    class ThisPython(KernelSpecManager):            # whatever kernels the machine has, take this environment's
+    class ThisPython(KernelSpecManager):        # whatever kernels the machine has, take this environment's
         def get_kernel_spec(self, kernel_name):
             import ipykernel.kernelspec as spec
             return self.kernel_spec_class(resource_dir=spec.RESOURCES, **spec.get_kernel_dict())
 
     def started(cell, cell_index):
-        print(f"\r  {path.name}: cell {cell_index + 1} of {len(nb.cells)} ", end="", file=sys.stderr, flush=True)
+        print(f"\r  {path.name}: cell {cell_index + 1} of {len(nb.cells)}\033[K", end="", file=sys.stderr,
+              flush=True)
 
     client = NotebookClient(nb, timeout=1200, record_timing=False, on_cell_start=started,
                             resources={"metadata": {"path": str(path.parent)}})
@@ -117,8 +120,8 @@ def run(path):
             client.execute_cell(cell, place)
         seconds = time.monotonic() - start
         if sys.platform != "win32":
-            reply = client.kc.execute_interactive("", silent=True, store_history=False, output_hook=lambda m: None,
-                                                  user_expressions={"peak": PEAK})
+            reply = client.wait_for_reply(client.kc.execute("", silent=True, store_history=False,
+                                                            user_expressions={"peak": PEAK}))
             kilobytes = int(reply["content"]["user_expressions"]["peak"]["data"]["text/plain"])
     print("\r\033[K", end="", file=sys.stderr)
     megabytes = kilobytes and round(kilobytes / (1024 if sys.platform != "darwin" else 1024 ** 2))
@@ -149,7 +152,7 @@ def main(arguments):
         new = text(nb)
         if "--check" in options:
             if new != old:
-                print(f"{path} is not in canonical form; python -m tools.notebooks --tidy {path}", file=sys.stderr)
+                print(f"{path} is not canonical; python -m tools.notebooks --tidy {path}", file=sys.stderr)
                 failed += 1
             continue
         if new != old:

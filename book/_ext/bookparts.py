@@ -1,4 +1,4 @@
-"""Parts of the book that are generated, never typed: the stamp on each lecture, the cost of each lecture.
+"""Parts of the book that are generated, never typed: the lectures' stamps and costs, the table of data.
 
 A page asks for one with an HTML comment on a line of its own, for example `<!-- lectures -->`.
 """
@@ -54,7 +54,25 @@ def lectures(app):
                       "|---|---:|---:|---|---|", *rows])
 
 
-PARTS = {"lectures": lectures}
+TIERS = {1: "Built in", 2: "Small and real, by address", 3: "Full size"}
+
+
+def catalogue(app):
+    """The data of `helpers.catalogue`, one heading a tier."""
+    from helpers.catalogue import ENTRIES
+
+    lines = []
+    for tier, heading in TIERS.items():
+        entries = [entry for entry in ENTRIES if entry.tier == tier]
+        lines += ["", f"## {heading}", ""] if entries else []
+        for entry in entries:
+            size = f"{entry.size / 1e6:.1f} MB" if entry.size >= 1e5 else f"{entry.size / 1e3:.0f} kB"
+            lines += [f"`{entry.name}`: {entry.title}", f": {entry.what}. {size}, from {entry.source}.",
+                      f"  Licence: {entry.licence}. {entry.citation}", ""]
+    return "\n".join(lines)
+
+
+PARTS = {"lectures": lectures, "catalogue": catalogue}
 
 
 def fill(app, docname, source):
