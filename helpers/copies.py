@@ -191,7 +191,7 @@ def write_copies(
     there and intact are kept. Only `train` gets copies.
 
     Returns numbers of pictures: {"sources", "files", "written", "kept", "train", "val", ...}.
-    Raises UserError for: no such folder, an empty class; a picture that is unreadable or smaller than the
+    Raises UserError: no such folder, an empty class; a picture that is unreadable or smaller than the
     crop; one picture in two splits or classes; an output folder in use or not writable.
     """
     import cv2
