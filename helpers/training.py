@@ -12,7 +12,7 @@ Three rules make the numbers exact:
   augmentation of a step do not depend on what ran before, so a run that was killed and
   resumed is the run that was never stopped, bit for bit.
 - **The device is not asked every step.** Reading a loss makes the CPU wait for the GPU. We
-  look every `look_every` steps: at the progress, at NaN, at whether to save.
+  look every `look_every` steps: for NaN, for whether to save, for whether to stop.
 """
 
 import os
@@ -23,14 +23,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic
 
-import numpy as np
 import torch
 from torch import nn
-from torch.utils.data import DataLoader, Dataset, default_collate
 
 from helpers import checkpoint
+from helpers.batches import Batches, Tensors, loader, mixed, pieces, seed_everything
 from helpers.data import UserError
-from helpers.progress import bar, track  # noqa: F401  (`track` is part of this module's interface)
+from helpers.progress import bar, track
+
+__all__ = ["Result", "Tensors", "engine", "evaluate", "fit", "load_model", "mixed", "predict", "save_model",
+           "scale", "seed_everything", "track"]  # fmt: skip
 
 
 def scale():
@@ -39,109 +41,6 @@ def scale():
     if value not in ("small", "full"):
         raise UserError(f"COURSE_SCALE is {value!r}; set it to small or full")
     return value
-
-
-# ---------------------------------------------------------------- samples, batches, order
-
-
-class Tensors(Dataset):
-    """Equally long tensors as a data set: a whole batch is one indexing operation.
-
-    `Tensors(x, y)` with x (N, ...) and y (N, ...) gives batches (x[indices], y[indices]).
-    The tensors may already lie on the GPU.
-    """
-
-    def __init__(self, *tensors):
-        if len({len(t) for t in tensors}) != 1:
-            raise UserError(f"the tensors have different lengths {[len(t) for t in tensors]}: one row per sample")
-        self.tensors = tensors
-
-    def __len__(self):
-        return len(self.tensors[0])
-
-    def __getitem__(self, i):
-        return tuple(t[i] for t in self.tensors)
-
-    def __getitems__(self, indices):  # DataLoader asks for this one: the list of a batch at once
-        return tuple(t[torch.as_tensor(indices, device=t.device)] for t in self.tensors)
-
-    @staticmethod
-    def collate(batch):
-        return batch
-
-
-def mixed(*numbers):
-    """One 63-bit seed out of several integers, such that neighbours share nothing."""
-    return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> 1)
-
-
-def seed_everything(*numbers):
-    """Seed Python, NumPy and PyTorch (every device) from integers, e.g. (seed, epoch, step, rank)."""
-    import random
-
-    value = mixed(*numbers)
-    random.seed(value)
-    np.random.seed(value % 2**32)
-    torch.manual_seed(value)
-
-
-class Batches:
-    """Batch sampler: the order of `epoch` is a function of (seed, epoch) alone.
-
-    With several processes each one takes every `world`-th sample of the *same* global batch,
-    so no sample is seen twice and none is left out. `start` skips the batches of a resumed epoch.
-    """
-
-    def __init__(self, n, batch_size, *, shuffle, seed=0, rank=0, world=1):
-        self.n, self.batch_size, self.shuffle, self.seed = n, batch_size, shuffle, seed
-        self.rank, self.world, self.epoch, self.start = rank, world, 0, 0
-
-    def __len__(self):
-        return -(-self.n // self.batch_size)
-
-    def size(self, step):
-        """Samples of the global batch number `step`."""
-        return min(self.batch_size, self.n - step * self.batch_size)
-
-    def __iter__(self):
-        order = torch.arange(self.n)
-        if self.shuffle:
-            order = torch.randperm(self.n, generator=torch.Generator().manual_seed(mixed(self.seed, self.epoch)))
-        for step in range(self.start, len(self)):
-            batch = order[step * self.batch_size : (step + 1) * self.batch_size]
-            # a last batch smaller than the number of processes leaves some of them nothing: they
-            # take one sample to stay in step with the others, and its weight is zero (`share`)
-            mine = batch[self.rank :: self.world]
-            yield (mine if len(mine) else batch[:1]).tolist()
-
-    def share(self, step):
-        """1, or 0 where this process only keeps in step."""
-        return float(self.rank < self.size(step))
-
-
-def loader(data, batches, workers=0, pin=False):
-    """A DataLoader over `data` in the order of `batches`; worker processes stay alive between epochs."""
-    return DataLoader(
-        data,
-        batch_sampler=batches,
-        collate_fn=getattr(data, "collate", default_collate),
-        num_workers=workers,
-        persistent_workers=workers > 0,
-        pin_memory=pin,
-        generator=torch.Generator().manual_seed(batches.seed),  # else iterating draws from the global generator
-    )
-
-
-def pieces(batch, k):
-    """Split a batch (tensors and lists, nested in tuples or dicts) into at most k parts of equal size."""
-    if torch.is_tensor(batch):
-        return list(batch.chunk(k))
-    if isinstance(batch, dict):
-        return [dict(zip(batch, part)) for part in zip(*(pieces(v, k) for v in batch.values()))]
-    if isinstance(batch, tuple):
-        return [tuple(part) for part in zip(*(pieces(v, k) for v in batch))]
-    size = -(-len(batch) // k)
-    return [batch[i : i + size] for i in range(0, len(batch), size)]
 
 
 # ---------------------------------------------------------------- the engine
@@ -157,27 +56,33 @@ def engine(device="auto", precision="auto"):
     if precision not in ("auto", "no", "bf16", "fp16"):
         raise UserError(f"precision {precision!r} is not one of auto, no, bf16, fp16")
     several = int(os.environ.get("WORLD_SIZE", "1")) > 1
-    AcceleratorState._reset_state(reset_partial_state=not several)  # a notebook makes many, with other settings
+    # Accelerate keeps its settings for the whole process; a notebook trains many times, with other settings
+    AcceleratorState._reset_state(reset_partial_state=not several)
     if device not in ("auto", "cpu"):
-        kind = torch.device(device).type if device.split(":")[0].isalpha() else None
-        backend = getattr(torch, kind or "", None)
-        if kind is None or not (backend and backend.is_available()):
-            raise UserError(f"there is no device {device!r} on this machine; use --device auto or cpu")
+        backend = getattr(torch, device.split(":")[0], None)
+        if not (hasattr(backend, "is_available") and backend.is_available()):
+            raise UserError(f"there is no device {device!r} on this machine; use auto or cpu")
         os.environ["ACCELERATE_TORCH_DEVICE"] = device
     try:
-        state = PartialState(cpu=device == "cpu")
-        kind = state.device.type
-        if precision == "auto":
-            bf16 = kind == "xpu" or (kind == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False))
-            precision = "bf16" if bf16 else "fp16" if kind == "cuda" else "no"
-        if precision == "fp16" and kind == "cpu":
-            raise UserError("fp16 needs a GPU; on a CPU use --precision bf16 or no")
-        return Accelerator(cpu=device == "cpu", mixed_precision=precision)
+        kind = PartialState(cpu=device == "cpu").device.type
     finally:
         os.environ.pop("ACCELERATE_TORCH_DEVICE", None)
+    if precision == "auto":
+        bf16 = kind == "xpu" or (kind == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False))
+        precision = "bf16" if bf16 else "fp16" if kind == "cuda" else "no"
+    if precision == "fp16" and kind == "cpu":
+        raise UserError("fp16 needs a GPU; on a CPU use bf16 or no")
+    return Accelerator(cpu=device == "cpu", mixed_precision=precision)
 
 
-class _Sums(nn.Module):
+def move(batch, device):
+    """Tensors of a nested batch on `device`; without waiting where the memory is pinned."""
+    from accelerate.utils import send_to_device
+
+    return send_to_device(batch, device, non_blocking=True)
+
+
+class Sums(nn.Module):
     """Model and step as one module, so that whatever the step does with the model is seen by DDP and compile."""
 
     def __init__(self, model, step):
@@ -188,38 +93,33 @@ class _Sums(nn.Module):
         return self.step(self.model, batch)
 
 
-def _move(batch, device):
-    from accelerate.utils import send_to_device
-
-    return send_to_device(batch, device, non_blocking=True)
-
-
 def _add(total, sums, weight=1.0):
+    """total += weight * sums, on the device and in double precision where it has that."""
     for name, value in sums.items():
-        value = torch.as_tensor(value).detach().double() if _doubles(value) else value.detach().float()
-        total[name] = total[name] + weight * value if name in total else weight * value
+        value = torch.as_tensor(value).detach()
+        value = weight * (value.float() if value.device.type in ("mps", "xpu") else value.double())
+        total[name] = total[name] + value if name in total else value
 
 
-def _doubles(value):
-    return not torch.is_tensor(value) or value.device.type not in ("mps", "xpu")  # these have no float64
-
-
-def _means(total, n):
-    """Sums on the device -> means as floats: the one place where we wait for the device."""
+def _means(acc, total, n):
+    """Sums of all processes -> means as floats: here we wait for the device."""
     names = list(total)
-    values = torch.stack([total[name] for name in names]).tolist()
+    values = acc.reduce(torch.stack([total[name] for name in names]), "sum").tolist()
     return {name: value / n for name, value in zip(names, values)}
+
+
+# ---------------------------------------------------------------- a run and where it stands
 
 
 @dataclass
 class Result:
-    """What `fit` returns. `history`: one dict per epoch, e.g. {"epoch": 1, "lr": ..., "loss": ..., "valid_loss": ...}."""
+    """What `fit` returns. `history`: a dict per epoch, e.g. {"epoch": 1, "lr": .1, "loss": .7, "valid_loss": .8}."""
 
     history: list = field(default_factory=list)
     best: dict | None = None  # the entry of `history` that `monitor` likes best
     epochs: int = 0
     seconds: float = 0.0
-    resumed_from: dict | None = None  # {"epoch": e, "step": s}: where a resumed run went on
+    resumed_from: dict | None = None  # {"epoch": e, "step": s}: what was done when a resumed run went on
     stopped_early: bool = False
 
     @property
@@ -227,242 +127,73 @@ class Result:
         return self.history[-1]
 
 
-# ---------------------------------------------------------------- the loop
+class _Run:
+    """All that a checkpoint holds: the model, what trains it, and how far it has come."""
 
+    def __init__(self, acc, model, optimizer, scheduler, facts, out, keep):
+        self.acc, self.model, self.optimizer, self.scheduler, self.facts = acc, model, optimizer, scheduler, facts
+        self.path = Path(out) / "last.safetensors" if out else None
+        self.best_path = Path(out) / "best.safetensors" if out else None
+        self.keep, self.best_weights = keep, None
+        # bad_epochs counts those without a better score; finished: it had too many of them
+        self.at = {"epoch": 0, "step": 0, "history": [], "best": None, "bad_epochs": 0, "finished": False}
+        self.total = {}  # the sums of this epoch so far
+        self.saved = monotonic()
 
-def fit(
-    model,
-    train,
-    valid=None,
-    *,
-    step,
-    optimizer,
-    epochs,
-    batch_size=32,
-    scheduler=None,
-    schedule_by="epoch",
-    seed=0,
-    out=None,
-    resume=False,
-    config=None,
-    device="auto",
-    precision="auto",
-    compile=False,
-    accumulate=1,
-    clip=None,
-    patience=None,
-    monitor="valid_loss",
-    keep="last",
-    augment=None,
-    workers=0,
-    save_seconds=60.0,
-    look_every=25,
-    label="training",
-    log=None,
-):
-    """Train `model` in place and return a `Result`.
+    def save(self):
+        if self.path is None:
+            return
+        acc, total = self.acc, self.total
+        if acc.num_processes > 1 and total:  # from here on the first process holds the sums of all
+            whole = {name: acc.reduce(value.clone(), "sum") for name, value in total.items()}
+            self.total = {k: v if acc.is_main_process else torch.zeros_like(v) for k, v in whole.items()}
+        if acc.is_main_process:
+            checkpoint.save(self.path, {
+                "facts": self.facts, "at": self.at, "total": self.total,
+                "model": self.model.state_dict(), "optimizer": self.optimizer.state_dict(),
+                "scheduler": self.scheduler and self.scheduler.state_dict(),
+                "scaler": acc.scaler and acc.scaler.state_dict(),
+            })  # fmt: skip
+        self.saved = monotonic()
 
-    model       any nn.Module; only parameters with requires_grad are trained
-    train,valid map-style data sets: `Tensors(x, y)`, an image folder, ... (`collate` attribute is used)
-    step        step(model, batch) -> dict of SUMS over the samples of the batch; "loss" is minimised
-    optimizer   a torch optimiser over the parameters to train
-    epochs      how often every training sample is seen; batch_size: samples a step, over all processes
-    scheduler   a torch scheduler on that optimiser, stepped by "epoch" or by "step" (`schedule_by`)
-    out, resume folder for `last.safetensors` (and `best.safetensors`); go on from there
-    config      JSON values that are stored in the checkpoint; a resume with another config is refused
-    accumulate  parts that a batch is processed in, to save memory; the sum of gradients is the same
-    clip        largest norm of the whole gradient; patience: epochs without a better `monitor` before it stops
-    monitor     key of the history; smaller is better where it ends in "loss" or "error", else larger is
-    keep        "last" or "best": which weights the model holds at the end (best needs `valid`)
-    augment     augment(batch, generator) -> batch, on the device, training only; `generator` is a CPU generator
-    save_seconds  also save inside an epoch when this much time has passed; log: called with each history entry
-
-    Raises UserError for NaN or infinite losses (naming the step), damaged or foreign checkpoints, a full
-    disk. Interrupt (Ctrl-C, the stop button) ends at a step's border, saves, and raises KeyboardInterrupt.
-    """
-    if len(train) == 0:
-        raise UserError("the training set is empty")
-    if epochs < 1 or batch_size < 1 or accumulate < 1:
-        raise UserError("epochs, batch size and accumulation must be at least 1")
-    if valid is None and (keep == "best" or (patience is not None and monitor.startswith("valid"))):
-        raise UserError("early stopping and keeping the best weights need a validation set")
-    start, acc = monotonic(), engine(device, precision)
-    rank, world = acc.process_index, acc.num_processes
-    model.to(acc.device)
-    if acc.device.type == "cuda":
-        model.to(memory_format=torch.channels_last)  # the layout that tensor cores want; 4-D weights only
-
-    batches = Batches(len(train), batch_size, shuffle=True, seed=seed, rank=rank, world=world)
-    feed = loader(train, batches, workers, pin=acc.device.type == "cuda")
-    module = acc.prepare_model(_Sums(model, step))
-    if compile:
-        module = torch.compile(module)
-    opt = acc.prepare_optimizer(optimizer)
-    run = {"epoch": 0, "step": 0, "history": [], "best": None, "bad_epochs": 0, "finished": False}
-    total = {}  # sums of this epoch so far, on the device
-    result = Result()
-    last = Path(out) / "last.safetensors" if out else None
-    best = Path(out) / "best.safetensors" if out else None
-    best_weights = None
-    facts = {"config": config or {}, "samples": len(train), "batch_size": batch_size, "seed": seed}
-    trained = [p for group in optimizer.param_groups for p in group["params"] if p.requires_grad]
-
-    def state():
-        return {
-            "facts": facts, "run": run, "total": total, "model": model.state_dict(),
-            "optimizer": optimizer.state_dict(), "scheduler": _plain(scheduler),
-            "scaler": acc.scaler.state_dict() if acc.scaler else None,
-        }  # fmt: skip
-
-    def save():
-        if last and rank == 0:
-            checkpoint.save(last, state())
-
-    if resume and last and last.exists():
-        saved = checkpoint.load(last)
-        for name, value in facts.items():
+    def restore(self):
+        saved = checkpoint.load(self.path)
+        if "facts" not in saved:
+            raise UserError(f"{self.path} is no training state of this course; choose another --out")
+        for name, value in self.facts.items():
             if saved["facts"].get(name) != value:
                 raise UserError(
-                    f"{last} was trained with {name} {saved['facts'].get(name)}, not {value}; "
+                    f"{self.path} was trained with {name} {saved['facts'].get(name)}, not {value}; "
                     "use the same settings, another --out, or no --resume"
                 )
-        model.load_state_dict(saved["model"])
-        optimizer.load_state_dict(saved["optimizer"])
-        if scheduler is not None:
-            scheduler.load_state_dict(saved["scheduler"])
-        if acc.scaler and saved["scaler"]:
-            acc.scaler.load_state_dict(saved["scaler"])
-        run.update(saved["run"])
-        if rank == 0:  # the sums are global ones: one process goes on counting from them
-            total.update(_move(saved["total"], acc.device))
-        result.resumed_from = {"epoch": run["epoch"], "step": run["step"]}
-        if keep == "best" and best.exists():
-            best_weights = checkpoint.load(best)["model"]
-    elif last and last.exists() and not resume:
-        raise UserError(f"{last} exists: go on with --resume, or choose another --out")
+        self.model.load_state_dict(saved["model"])
+        self.optimizer.load_state_dict(saved["optimizer"])
+        if self.scheduler is not None:
+            self.scheduler.load_state_dict(saved["scheduler"])
+        if self.acc.scaler is not None and saved["scaler"]:
+            self.acc.scaler.load_state_dict(saved["scaler"])
+        self.at = saved["at"]
+        if self.acc.is_main_process:
+            self.total = move(saved["total"], self.acc.device)
+        if self.keep == "best" and self.at["best"] is not None:
+            self.best_weights = checkpoint.load(self.best_path)["model"]
 
-    far = torch.tensor(float("inf"), device=acc.device)
-    bad = far.clone()  # the first step of this run whose loss was not finite, kept on the device
-    saved_at = monotonic()
-    with bar(label, epochs * len(batches)) as progress, _interrupts() as interrupted:
-        progress.first = run["epoch"] * len(batches) + run["step"]
-        while run["epoch"] < epochs and not run["finished"]:
-            epoch = batches.epoch = run["epoch"]
-            batches.start = run["step"]
-            module.train()
-            for i, batch in enumerate(feed, batches.start):
-                seed_everything(seed, epoch, i, rank)
-                batch = _move(batch, acc.device)
-                if augment is not None:
-                    batch = augment(batch, torch.Generator().manual_seed(mixed(seed, epoch, i, rank, 1)))
-                share, n = batches.share(i), batches.size(i)
-                opt.zero_grad(set_to_none=True)
-                parts = pieces(batch, accumulate) if accumulate > 1 else [batch]
-                for k, part in enumerate(parts):
-                    # gradients travel between the processes once a step, with the last part
-                    with nullcontext() if k == len(parts) - 1 else acc.no_sync(module):
-                        with acc.autocast():
-                            sums = module(part)  # forward: sums over the samples of this part
-                        # DDP averages over processes, hence times `world`: what remains is sum / n
-                        acc.backward(sums["loss"] * (share * world / n))
-                    _add(total, sums, share)
-                    bad = torch.minimum(bad, torch.where(torch.isfinite(sums["loss"].detach()), far, i))
-                if clip is not None:
-                    acc.clip_grad_norm_(trained, clip)
-                opt.step()
-                if scheduler is not None and schedule_by == "step" and not opt.step_was_skipped:
-                    scheduler.step()
-                run["step"] = i + 1
-
-                if (i + 1) % look_every == 0 or interrupted() and world == 1:
-                    first_bad = _agree(acc, bad.nan_to_num(posinf=1e30), torch.minimum)
-                    if first_bad < 1e30:
-                        raise UserError(_not_finite(int(first_bad), epoch, last))
-                    wish = torch.tensor([float(interrupted()), float(monotonic() - saved_at > save_seconds)])
-                    stop, due = _wishes(acc, wish)
-                    if (stop or due) and last and i + 1 < len(batches):
-                        total = _global(acc, total)
-                        save()
-                        saved_at = monotonic()
-                    if stop:
-                        raise KeyboardInterrupt("stopped; go on with resume" if last else "stopped")
-                progress.update(epoch * len(batches) + i + 1)
-
-            entry = {"epoch": epoch + 1, "lr": optimizer.param_groups[0]["lr"]}
-            total = _global(acc, total)
-            if _agree(acc, bad.nan_to_num(posinf=1e30), torch.minimum) < 1e30:
-                raise UserError(_not_finite(int(bad.item()) if bad.isfinite() else len(batches) - 1, epoch, last))
-            entry |= _means({k: acc.reduce(v.clone(), "sum") for k, v in total.items()}, len(train))
-            if valid is not None:
-                scores = _evaluate(acc, model, valid, step, max(batch_size, 64), workers)
-                entry |= {f"valid_{name}": value for name, value in scores.items() if name != "n"}
-            if scheduler is not None and schedule_by == "epoch":
-                scheduler.step()
-            total = {}
-            run["history"].append(entry)
-            run["epoch"], run["step"] = epoch + 1, 0
-            if monitor in entry:
-                if run["best"] is None or _better(monitor, entry[monitor], run["best"][monitor]):
-                    run["best"], run["bad_epochs"] = entry, 0
-                    if keep == "best":
-                        best_weights = {k: v.detach().clone() for k, v in model.state_dict().items()}
-                        if best and rank == 0:
-                            checkpoint.save(best, {"model": best_weights, "entry": entry, "config": config or {}})
-                else:
-                    run["bad_epochs"] += 1
-                    run["finished"] = patience is not None and run["bad_epochs"] >= patience
-            save()
-            saved_at = monotonic()
-            progress.note = ", ".join(f"{k} {v:.3g}" for k, v in entry.items() if k not in ("epoch", "lr"))
-            if log and rank == 0:
-                log(entry)
-            if interrupted() and run["epoch"] < epochs:
-                raise KeyboardInterrupt("stopped; go on with resume" if last else "stopped")
-    if keep == "best" and best_weights is not None:
-        model.load_state_dict(best_weights)
-    model.eval()
-    result.history, result.best, result.epochs = run["history"], run["best"], run["epoch"]
-    result.stopped_early, result.seconds = run["finished"], monotonic() - start
-    return result
-
-
-def _plain(scheduler):
-    """A scheduler's state without its functions (LambdaLR keeps none of them either)."""
-    if scheduler is None:
-        return None
-    return {k: v for k, v in scheduler.state_dict().items() if not callable(v)}
-
-
-def _better(monitor, new, old):
-    return new < old if monitor.endswith(("loss", "error")) else new > old
-
-
-def _not_finite(step, epoch, last):
-    kept = f"; {last} holds the state before it" if last and last.exists() else ""
-    return (
-        f"the loss is NaN or infinite at step {step + 1} of epoch {epoch + 1}: lower the learning rate, "
-        f"clip the gradient, or look for bad values in the data{kept}"
-    )
-
-
-def _agree(acc, value, how):
-    """One number that all processes share: the least of theirs."""
-    return acc.gather(value.reshape(1)).min().item() if acc.num_processes > 1 else value.item()
-
-
-def _wishes(acc, wish):
-    """Does any process wish to stop, or to save?"""
-    if acc.num_processes > 1:
-        wish = acc.reduce(wish.to(acc.device), "sum").cpu()
-    return [bool(w > 0) for w in wish]
-
-
-def _global(acc, total):
-    """The sums of all processes, held by the first one (the others go on from zero)."""
-    if acc.num_processes == 1:
-        return total
-    whole = {k: acc.reduce(v.clone(), "sum") for k, v in total.items()}
-    return whole if acc.process_index == 0 else {k: torch.zeros_like(v) for k, v in whole.items()}
+    def score(self, entry, monitor, patience):
+        """Take the figures of an epoch; remember the weights where they are the best so far."""
+        at = self.at
+        at["history"].append(entry)
+        if monitor not in entry:
+            return
+        sign = 1 if monitor.endswith(("loss", "error")) else -1
+        if at["best"] is None or sign * entry[monitor] < sign * at["best"][monitor]:
+            at["best"], at["bad_epochs"] = entry, 0
+            if self.keep == "best":
+                self.best_weights = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
+                if self.best_path and self.acc.is_main_process:
+                    checkpoint.save(self.best_path, {"model": self.best_weights, "entry": entry, **self.facts})
+        else:
+            at["bad_epochs"] += 1
+            at["finished"] = patience is not None and at["bad_epochs"] >= patience
 
 
 @contextmanager
@@ -470,7 +201,7 @@ def _interrupts():
     """Inside, Ctrl-C only sets a flag, which is read between two steps: no half-updated weights."""
     seen = []
     if threading.current_thread() is not threading.main_thread():
-        yield lambda: False
+        yield seen
         return
 
     def note(*_):
@@ -480,9 +211,146 @@ def _interrupts():
 
     old = signal.signal(signal.SIGINT, note)
     try:
-        yield lambda: bool(seen)
+        yield seen
     finally:
         signal.signal(signal.SIGINT, old)
+
+
+# ---------------------------------------------------------------- the loop
+
+
+def fit(
+    model, train, valid=None, *, step, optimizer, epochs, batch_size=32, scheduler=None, schedule_by="epoch",
+    seed=0, out=None, resume=False, config=None, device="auto", precision="auto", compile=False, accumulate=1,
+    clip=None, monitor="valid_loss", patience=None, keep="last", augment=None, workers=0, save_seconds=60.0,
+    look_every=25, label="training", log=None,
+):  # fmt: skip
+    """Train `model` in place and return a `Result`.
+
+    model         any nn.Module; parameters with requires_grad are trained
+    train, valid  map-style data sets: `Tensors(x, y)`, a picture folder, ... (a `collate` of theirs is used)
+    step          step(model, batch) -> dict of SUMS over the samples of the batch; "loss" is minimised
+    optimizer     a torch optimiser over the parameters to train
+    epochs        how often every training sample is seen
+    batch_size    samples a step, over all processes and parts
+    scheduler     a torch scheduler on that optimiser, stepped by "epoch" or by "step" (`schedule_by`)
+    out, resume   folder for `last.safetensors` (and `best.safetensors`); go on from what lies there
+    config        JSON facts stored with the checkpoint; a resume with other facts is refused
+    accumulate    parts that a batch is processed in, to save memory; the gradient is the same
+    clip          largest norm of the whole gradient
+    monitor       a key of the history; smaller is better where it ends in "loss" or "error", else larger
+    patience      stop after so many epochs without a better `monitor`
+    keep          "last" or "best": whose weights the model holds at the end; best needs `valid`
+    augment       augment(batch, generator) -> batch, on the device, in training only; the generator is a CPU one
+    save_seconds  also save inside an epoch when this much time has passed
+    log           called with each entry of the history
+
+    Raises UserError for losses that are not finite (naming the step), damaged or foreign checkpoints, a full
+    disk. Interrupt (Ctrl-C, the stop button) ends between two steps, saves, and raises KeyboardInterrupt.
+    """
+    if len(train) == 0:
+        raise UserError("the training set is empty")
+    if epochs < 1 or batch_size < 1 or accumulate < 1:
+        raise UserError("epochs, batch size and accumulation must be at least 1")
+    if valid is None and (keep == "best" or (patience is not None and monitor.startswith("valid"))):
+        raise UserError("early stopping and keeping the best weights need a validation set")
+    started, acc = monotonic(), engine(device, precision)
+    world, on_gpu = acc.num_processes, acc.device.type == "cuda"
+    model.to(acc.device)
+    if on_gpu:
+        model.to(memory_format=torch.channels_last)  # the layout tensor cores want; touches 4-D weights only
+    batches = Batches(len(train), batch_size, shuffle=True, seed=seed, rank=acc.process_index, world=world)
+    feed = loader(train, batches, workers, pin=on_gpu)
+    module = acc.prepare_model(Sums(model, step))
+    module = torch.compile(module) if compile else module
+    opt = acc.prepare_optimizer(optimizer)
+    trained = [p for group in optimizer.param_groups for p in group["params"]]
+
+    facts = {"config": config or {}, "samples": len(train), "batch_size": batch_size, "seed": seed}
+    run = _Run(acc, model, optimizer, scheduler, facts, out, keep)
+    result = Result()
+    if run.path and run.path.exists():
+        if not resume:
+            raise UserError(f"{run.path} exists: go on with --resume, or choose another --out")
+        run.restore()
+        result.resumed_from = {"epoch": run.at["epoch"], "step": run.at["step"]}
+
+    never = torch.tensor(len(batches), device=acc.device)
+    at, bad = run.at, never  # bad: the first step of the epoch whose loss is not finite, kept on the device
+
+    def look(stop):
+        """Ask the device, and the other processes, how things stand. Returns (stop, save)."""
+        asks = torch.stack([bad < never, never.new_tensor(stop) > 0,
+                            never.new_tensor(monotonic() - run.saved > save_seconds) > 0]).float()  # fmt: skip
+        nan, stop, save = (acc.reduce(asks, "sum") > 0).tolist()
+        if nan:
+            where = f"step {int(bad) + 1} of " if bad < never else ""
+            kept = f"; {run.path} holds the state before" if run.path and run.path.exists() else ""
+            raise UserError(
+                f"the loss is NaN or infinite at {where}epoch {at['epoch'] + 1}: lower the learning rate, clip "
+                f"the gradient, or look for bad values in the data{kept}"
+            )
+        return stop, save
+
+    with bar(label, epochs * len(batches)) as progress, _interrupts() as interrupted:
+        progress.first = at["epoch"] * len(batches) + at["step"]
+        while at["epoch"] < epochs and not at["finished"]:
+            epoch = batches.epoch = at["epoch"]
+            batches.start = at["step"]
+            module.train()
+            for i, batch in enumerate(feed, batches.start):
+                seed_everything(seed, epoch, i, acc.process_index)
+                batch = move(batch, acc.device)
+                if augment is not None:
+                    generator = torch.Generator().manual_seed(mixed(seed, epoch, i, acc.process_index, 1))
+                    batch = augment(batch, generator)
+                n, share = batches.size(i), batches.share(i)
+                parts = pieces(batch, accumulate) if accumulate > 1 else [batch]
+                opt.zero_grad(set_to_none=True)
+                for k, part in enumerate(parts):
+                    # the processes exchange gradients once a step, with the last part
+                    with nullcontext() if k == len(parts) - 1 else acc.no_sync(module):
+                        sums = module(part)  # forward: sums over the samples of this part
+                        # DDP averages over the processes, hence `world`: what remains is (sum of losses) / n
+                        acc.backward(sums["loss"] * (share * world / n))
+                    _add(run.total, sums, share)
+                    bad = torch.minimum(bad, torch.where(torch.isfinite(sums["loss"].detach()), never, i))
+                if clip is not None:
+                    acc.clip_grad_norm_(trained, clip)
+                opt.step()
+                if scheduler is not None and schedule_by == "step" and not opt.step_was_skipped:
+                    scheduler.step()
+                at["step"] = i + 1
+                progress.update(epoch * len(batches) + i + 1)
+
+                if (i + 1) % look_every == 0 or (interrupted and world == 1):
+                    stop, save = look(len(interrupted))
+                    if (stop or save) and i + 1 < len(batches):
+                        run.save()
+                        if stop:
+                            raise KeyboardInterrupt
+
+            stop, _ = look(len(interrupted))
+            entry = {"epoch": epoch + 1, "lr": optimizer.param_groups[0]["lr"]} | _means(acc, run.total, len(train))
+            if valid is not None:
+                scores = _evaluate(acc, model, valid, step, max(batch_size, 64), workers)
+                entry |= {f"valid_{name}": value for name, value in scores.items() if name != "n"}
+            if scheduler is not None and schedule_by == "epoch":
+                scheduler.step()
+            run.total, at["epoch"], at["step"] = {}, epoch + 1, 0
+            run.score(entry, monitor, patience)
+            run.save()
+            progress.note = ", ".join(f"{k} {v:.3g}" for k, v in entry.items() if k not in ("epoch", "lr"))
+            if log and acc.is_main_process:
+                log(entry)
+            if stop and at["epoch"] < epochs:
+                raise KeyboardInterrupt
+    if run.best_weights is not None:
+        model.load_state_dict(run.best_weights)
+    model.eval()
+    result.history, result.best, result.epochs = at["history"], at["best"], at["epoch"]
+    result.stopped_early, result.seconds = at["finished"], monotonic() - started
+    return result
 
 
 # ---------------------------------------------------------------- without gradients
@@ -502,30 +370,28 @@ def _evaluate(acc, model, data, step, batch_size, workers):
     model.to(acc.device).eval()
     for i, batch in enumerate(loader(data, batches, workers, pin=acc.device.type == "cuda")):
         with acc.autocast():
-            _add(total, step(model, _move(batch, acc.device)), batches.share(i))
+            _add(total, step(model, move(batch, acc.device)), batches.share(i))
     model.train(was_training)
-    total = {k: acc.reduce(v, "sum") for k, v in total.items()} if acc.num_processes > 1 else total
-    return _means(total, len(data)) | {"n": len(data)}
+    return _means(acc, total, len(data)) | {"n": len(data)}
 
 
 @torch.no_grad()
 def predict(model, data, *, batch_size=256, device="auto", precision="no", workers=0, forward=None):
     """The model's outputs for all of `data` in order, one tensor (N, ...) on the CPU.
 
-    `data` is a data set whose batches are (x, ...) or a tensor; `forward(x)` defaults to `model(x)`.
+    `data` is a tensor or a data set whose batches are (x, ...); `forward(x)` defaults to `model(x)`.
     """
     acc = engine(device, precision)
     data = Tensors(data) if torch.is_tensor(data) else data
-    was_training = model.training
+    if len(data) == 0:
+        raise UserError("there is nothing to predict: the set is empty")
+    was_training, rows = model.training, []
     model.to(acc.device).eval()
-    rows = []
     for batch in loader(data, Batches(len(data), batch_size, shuffle=False), workers):
         x = batch[0] if isinstance(batch, (tuple, list)) else batch
         with acc.autocast():
-            rows.append((forward or model)(_move(x, acc.device)).float().cpu())
+            rows.append((forward or model)(move(x, acc.device)).float().cpu())
     model.train(was_training)
-    if not rows:
-        raise UserError("there is nothing to predict: the set is empty")
     return torch.cat(rows)
 
 

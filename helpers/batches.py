@@ -1,0 +1,107 @@
+"""Samples, batches and their order: a function of (seed, epoch, step) and of nothing else."""
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset, default_collate
+
+from helpers.data import UserError
+
+
+class Tensors(Dataset):
+    """Equally long tensors as a data set: a whole batch is one indexing operation.
+
+    `Tensors(x, y)` with x (N, ...) and y (N, ...) gives batches (x[indices], y[indices]).
+    The tensors may already lie on the GPU.
+    """
+
+    def __init__(self, *tensors):
+        if len({len(t) for t in tensors}) != 1:
+            raise UserError(f"the tensors have different lengths {[len(t) for t in tensors]}: one row per sample")
+        self.tensors = tensors
+
+    def __len__(self):
+        return len(self.tensors[0])
+
+    def __getitem__(self, i):
+        return tuple(t[i] for t in self.tensors)
+
+    def __getitems__(self, indices):  # DataLoader asks for this one: the list of a batch at once
+        return tuple(t[torch.as_tensor(indices, device=t.device)] for t in self.tensors)
+
+    @staticmethod
+    def collate(batch):
+        return batch
+
+
+def mixed(*numbers):
+    """One 63-bit seed out of several integers, such that neighbours share nothing."""
+    return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> 1)
+
+
+def seed_everything(*numbers):
+    """Seed Python, NumPy and PyTorch (every device) from integers, e.g. (seed, epoch, step, rank)."""
+    import random
+
+    value = mixed(*numbers)
+    random.seed(value)
+    np.random.seed(value % 2**32)
+    torch.manual_seed(value)
+
+
+class Batches:
+    """Batch sampler: the order of `epoch` is a function of (seed, epoch) alone.
+
+    With several processes each one takes every `world`-th sample of the *same* global batch,
+    so no sample is seen twice and none is left out. `start` skips the batches of a resumed epoch.
+    """
+
+    def __init__(self, n, batch_size, *, shuffle, seed=0, rank=0, world=1):
+        self.n, self.batch_size, self.shuffle, self.seed = n, batch_size, shuffle, seed
+        self.rank, self.world, self.epoch, self.start = rank, world, 0, 0
+
+    def __len__(self):
+        return -(-self.n // self.batch_size)
+
+    def size(self, step):
+        """Samples of the global batch number `step`."""
+        return min(self.batch_size, self.n - step * self.batch_size)
+
+    def __iter__(self):
+        order = torch.arange(self.n)
+        if self.shuffle:
+            order = torch.randperm(self.n, generator=torch.Generator().manual_seed(mixed(self.seed, self.epoch)))
+        for step in range(self.start, len(self)):
+            batch = order[step * self.batch_size : (step + 1) * self.batch_size]
+            # a last batch smaller than the number of processes leaves some of them nothing: they
+            # take one sample to stay in step with the others, and its weight is zero (`share`)
+            mine = batch[self.rank :: self.world]
+            yield (mine if len(mine) else batch[:1]).tolist()
+
+    def share(self, step):
+        """1, or 0 where this process only keeps in step."""
+        return float(self.rank < self.size(step))
+
+
+def loader(data, batches, workers=0, pin=False):
+    """A DataLoader over `data` in the order of `batches`; worker processes stay alive between epochs."""
+    return DataLoader(
+        data,
+        batch_sampler=batches,
+        collate_fn=getattr(data, "collate", default_collate),
+        num_workers=workers,
+        persistent_workers=workers > 0,
+        pin_memory=pin,
+        generator=torch.Generator().manual_seed(batches.seed),  # else iterating draws from the global generator
+    )
+
+
+def pieces(batch, k):
+    """Split a batch (tensors and lists, nested in tuples or dicts) into at most k parts of equal size."""
+    if torch.is_tensor(batch):
+        return list(batch.chunk(k))
+    if isinstance(batch, dict):
+        return [dict(zip(batch, part)) for part in zip(*(pieces(v, k) for v in batch.values()))]
+    if isinstance(batch, tuple):
+        return [tuple(part) for part in zip(*(pieces(v, k) for v in batch))]
+    size = -(-len(batch) // k)
+    return [batch[i : i + size] for i in range(0, len(batch), size)]

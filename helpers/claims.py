@@ -1,0 +1,138 @@
+"""Claims: a sentence that could be false, the number that was measured, and the bound it must keep.
+
+`claim(...)` shows a card in the notebook and in the book, and raises where the claim does not
+hold, so a page whose sentence stopped being true cannot be built. The cards carry their figures
+as data attributes, from which the ledger page collects them.
+"""
+
+import json
+import math
+import zlib
+from dataclasses import dataclass
+from html import escape
+
+import numpy as np
+
+
+class ClaimFailed(AssertionError):
+    """A measured claim does not hold."""
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A mean and the 95 % confidence interval around it; n = 1 has no interval (low = mean = high)."""
+
+    mean: float
+    low: float
+    high: float
+    n: int
+
+    def __str__(self):
+        if self.n == 1:
+            return f"{self.mean:.3f}"
+        return f"{self.mean:.3f} [{self.low:.3f}, {self.high:.3f}]"
+
+
+def interval(values, level=0.95):
+    """Student's t-interval of the mean of independent `values`, one per seed (or per paired difference).
+
+    mean +- t_{n-1} * s / sqrt(n), s with n - 1 degrees of freedom (Student, Biometrika 6, 1908).
+    """
+    x = np.asarray(values, dtype=float).ravel()
+    if x.size == 0 or not np.isfinite(x).all():
+        raise ValueError(f"an interval needs finite numbers, got {x.tolist()}")
+    if x.size == 1:
+        return Interval(x[0].item(), x[0].item(), x[0].item(), 1)
+    from scipy.stats import t
+
+    half = t.ppf(0.5 + level / 2, x.size - 1) * x.std(ddof=1) / math.sqrt(x.size)
+    return Interval(x.mean().item(), (x.mean() - half).item(), (x.mean() + half).item(), x.size)
+
+
+def proportion(hits, n, level=0.95):
+    """Wilson's interval for a share hits/n (Wilson, JASA 22, 1927): right also near 0 and 1."""
+    from scipy.stats import norm
+
+    z, p = norm.ppf(0.5 + level / 2), hits / n
+    middle = (p + z * z / (2 * n)) / (1 + z * z / n)
+    half = z / (1 + z * z / n) * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
+    return Interval(p, middle - half, middle + half, n)
+
+
+def claim(sentence, value, *, at_least=None, at_most=None, between=None, unit="", digits=3):
+    """Measure a sentence: show its card, and raise `ClaimFailed` where it does not hold.
+
+    value     a number, an `Interval`, or a list with one value per seed (then its t-interval is used)
+    at_least  lower bound: the *low end* of the interval must reach it
+    at_most   upper bound: the *high end* must stay below it
+    between   (low, high): the whole interval must lie inside
+    unit      "%", "x", "s"... shown behind the numbers; digits: decimals shown
+
+    Nothing is claimed without a bound, so one of the three is needed.
+    """
+    if sum(bound is not None for bound in (at_least, at_most, between)) != 1:
+        raise TypeError("claim needs just one of at_least=, at_most=, between=")
+    known = value if isinstance(value, Interval) else interval(value)
+    low, high = between if between is not None else (at_least, at_most)
+    card = Card(sentence, known, low, high, unit, digits)
+    if not card.holds:
+        raise ClaimFailed(f"{sentence}: measured {card.measured}, needed {card.bound}")
+    try:
+        from IPython import get_ipython
+        from IPython.display import display
+    except ImportError:
+        get_ipython = lambda: None  # noqa: E731
+    if get_ipython() is None:
+        print(card)
+    else:
+        display(card)
+
+
+@dataclass(frozen=True)
+class Card:
+    """How a claim looks: a line of text, and the same as HTML with the figures as data attributes."""
+
+    sentence: str
+    value: Interval
+    low: float | None
+    high: float | None
+    unit: str
+    digits: int
+
+    @property
+    def holds(self):
+        v = self.value
+        return (self.low is None or v.low >= self.low) and (self.high is None or v.high <= self.high)
+
+    def _number(self, x):
+        return f"{x:.{self.digits}f}{' ' * bool(self.unit) + self.unit}"
+
+    @property
+    def measured(self):
+        v = self.value
+        if v.low == v.high:
+            return self._number(v.mean)
+        return f"{self._number(v.mean)} (95 % interval {v.low:.{self.digits}f} to {v.high:.{self.digits}f}, n = {v.n})"
+
+    @property
+    def bound(self):
+        if self.low is not None and self.high is not None:
+            return f"between {self._number(self.low)} and {self._number(self.high)}"
+        return f"at least {self._number(self.low)}" if self.high is None else f"at most {self._number(self.high)}"
+
+    def __repr__(self):
+        return f"Claim: {self.sentence}\n  measured {self.measured}; needed {self.bound}: holds"
+
+    def _repr_html_(self):
+        name = f"claim-{zlib.crc32(self.sentence.encode()):08x}"
+        v = self.value
+        facts = {
+            "sentence": self.sentence, "mean": round(v.mean, self.digits + 2), "low": round(v.low, self.digits + 2),
+            "high": round(v.high, self.digits + 2), "n": v.n, "bound": self.bound, "unit": self.unit,
+        }  # fmt: skip
+        return (
+            f'<div class="claim" id="{name}" role="note" data-claim="{escape(json.dumps(facts, ensure_ascii=False))}" '
+            'style="border-left:4px solid #009e73;padding:.4em .8em;margin:.4em 0;background:rgba(0,158,115,.08)">'
+            f"<strong>Claim.</strong> {escape(self.sentence)}<br>"
+            f"<span>Measured {escape(self.measured)}; needed {escape(self.bound)}: <strong>holds</strong></span></div>"
+        )

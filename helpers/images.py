@@ -1,0 +1,160 @@
+"""Pictures from disk: any file that a camera, a scanner or the web leaves behind, as RGB bytes.
+
+`folder:PATH` is torchvision's ImageFolder layout: `train/CLASS/*` and `val/CLASS/*`, or the
+classes directly, and then a seeded split that keeps the share of every class.
+"""
+
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset
+
+from helpers.batches import Tensors
+from helpers.data import UserError
+from helpers.progress import track
+
+EXTENSIONS = {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".ppm", ".pgm", ".tif", ".tiff", ".webp"}
+CACHE_BYTES = 2**31  # pictures of a training run that fit in here are decoded once and kept
+
+
+def read_image(path):
+    """One picture file -> RGB, uint8 array (H, W, 3).
+
+    Turned upright by its EXIF tag; 16-bit grey is scaled by its range, transparency laid on white,
+    CMYK, palette and grey converted, of an animation the first frame. Raises UserError naming the file.
+    """
+    from PIL import Image, ImageOps
+
+    try:
+        with Image.open(path) as image:
+            image.load()
+            image = ImageOps.exif_transpose(image)
+            if image.mode.startswith(("I", "F")):  # 16 and 32 bits a pixel: PIL's own conversion would clip them
+                x = np.asarray(image, dtype=np.float64)
+                top = 65535.0 if image.mode.startswith("I") and x.max() > 255 else 255.0 if x.max() > 1 else 1.0
+                grey = np.clip(x / top * 255 + 0.5, 0, 255).astype(np.uint8)
+                return np.repeat(grey[:, :, None], 3, axis=2)
+            if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
+                image = image.convert("RGBA")
+                image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+            return np.asarray(image.convert("RGB"))
+    except FileNotFoundError as error:
+        raise UserError(f"there is no picture {path}") from error
+    except Image.DecompressionBombError as error:
+        raise UserError(f"{path} is too large a picture ({error})") from error
+    except (OSError, SyntaxError, ValueError) as error:  # PIL raises SyntaxError for some broken PNGs
+        raise UserError(f"{path} is no readable picture: replace it, or remove it from the folder") from error
+
+
+def fit_square(image, size):
+    """(H, W, 3) -> (3, size, size) uint8: the short side to `size`, then the middle.
+
+    Antialiased (bicubic), unlike a plain `F.interpolate`: a shrunk photograph that is not smoothed
+    first has patterns that the pretrained weights never saw.
+    """
+    from PIL import Image
+
+    h, w = image.shape[:2]
+    scale = size / min(h, w)
+    image = Image.fromarray(image).resize((max(size, round(w * scale)), max(size, round(h * scale))), Image.BICUBIC)
+    left, top = (image.width - size) // 2, (image.height - size) // 2
+    image = np.array(image.crop((left, top, left + size, top + size)))
+    return torch.from_numpy(image).permute(2, 0, 1).contiguous()
+
+
+class PictureFolder(Dataset):
+    """Picture files with labels: sample i is ((3, size, size) uint8, label). `items`: list of (path, label)."""
+
+    def __init__(self, items, size):
+        self.items, self.size = items, size
+
+    def __len__(self):
+        return len(self.items)
+
+    def __getitem__(self, i):
+        path, label = self.items[i]
+        return fit_square(read_image(path), self.size), label
+
+    def cached(self, label="reading pictures"):
+        """The same as `Tensors` in memory, every file decoded once, on all cores; itself where that is too much.
+
+        Either way every file is opened now: a broken one is named before the training starts, not after an hour.
+        """
+        keep = len(self) * 3 * self.size**2 <= CACHE_BYTES
+        rows = []
+        with ThreadPoolExecutor() as pool:  # PIL decodes outside Python's lock
+            for row in track(pool.map(self.__getitem__ if keep else self._check, range(len(self))), label, len(self)):
+                rows.append(row)
+        if not keep:
+            return self
+        return Tensors(torch.stack([x for x, _ in rows]), torch.tensor([y for _, y in rows]))
+
+    def _check(self, i):
+        read_image(self.items[i][0])
+
+
+def _pictures(folder):
+    files = sorted(p for p in folder.iterdir() if p.is_file() and not p.name.startswith("."))
+    pictures = [p for p in files if p.suffix.lower() in EXTENSIONS]
+    others = len(files) - len(pictures)
+    if others:
+        print(f"{folder}: passed over {others} files that are no pictures by their name", file=sys.stderr)
+    return pictures
+
+
+def _classes(folder):
+    return sorted(p.name for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
+
+
+def _items(folder, classes):
+    items = []
+    for label, name in enumerate(classes):
+        pictures = _pictures(folder / name) if (folder / name).is_dir() else []
+        if not pictures:
+            raise UserError(f"the class folder {folder / name} holds no picture ({', '.join(sorted(EXTENSIONS))})")
+        items += [(path, label) for path in pictures]
+    return items
+
+
+def split(labels, share, seed):
+    """Stratified split: indices (train, valid), with round(share * n) of every class, at least one, in valid."""
+    labels, rng = np.asarray(labels), np.random.default_rng(seed)
+    valid = []
+    for label in np.unique(labels):
+        mine = rng.permutation(np.flatnonzero(labels == label))
+        if len(mine) < 2:
+            raise UserError(f"class {label} has {len(mine)} sample: a split needs at least two of each class")
+        valid += mine[: max(1, round(share * len(mine)))].tolist()
+    keep = np.ones(len(labels), bool)
+    keep[valid] = False
+    return np.flatnonzero(keep).tolist(), sorted(valid)
+
+
+def class_folder(path, *, valid=0.2, seed=0, classes=None):
+    """Read the ImageFolder layout: (train items, valid items, class names); an item is (path, label).
+
+    classes  use these only (e.g. the 33 of lecture 06 out of PlantVillage's 38); they must all be there.
+    """
+    path = Path(path)
+    if not path.is_dir():
+        raise UserError(f"there is no folder {path}: folder:PATH needs PATH/train/CLASS/* or PATH/CLASS/*")
+    names = {name.lower(): name for name in _classes(path)}
+    inside = path / names["train"] if "train" in names else path
+    found = _classes(inside)
+    if len(found) < 2:
+        raise UserError(f"{inside} has {len(found)} class folders; it needs two or more, one per class")
+    if missing := sorted(set(classes or []) - set(found)):
+        raise UserError(f"{inside} lacks the class folders {', '.join(missing)}")
+    classes = classes or found
+    items = _items(inside, classes)
+    for name in ("val", "valid", "validation"):
+        if "train" in names and name in names:
+            other = path / names[name]
+            if strange := sorted(set(_classes(other)) - set(found)):
+                raise UserError(f"{other} has classes that {inside} lacks: {', '.join(strange)}")
+            return items, _items(other, classes), classes
+    train, held = split([label for _, label in items], valid, seed)
+    return [items[i] for i in train], [items[i] for i in held], classes
