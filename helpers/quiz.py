@@ -38,7 +38,8 @@ class Quiz:
         for text, right, reason in self.choices:
             mark, colour = ("&#10003; Right.", "#009e73") if right else ("&#10007; No.", "#d55e00")
             choices.append(
-                f'<details name="{name}" style="{_CHOICE}"><summary style="{_SUMMARY}">{escape(text)}</summary>'
+                f'<details name="{name}" style="{_CHOICE}">'
+                f'<summary style="{_SUMMARY}">{escape(text)}</summary>'
                 f'<p style="{_REASON.format(colour=colour)}"><strong>{mark}</strong> {escape(reason)}</p>'
                 "</details>")
         return (f'<fieldset class="quiz" id="{name}" style="{_BOX}"><legend style="font-size:1em;width:auto;'
@@ -52,7 +53,8 @@ def quiz(question, *choices):
     Put it at the end of a cell. Opening a choice says whether it is right and why, and closes the others.
     """
     for choice in choices:
-        if len(choice) != 3 or not isinstance(choice[1], bool) or not choice[0].strip() or not choice[2].strip():
+        words = [part for part in choice if isinstance(part, str) and part.strip()]
+        if len(choice) != 3 or not isinstance(choice[1], bool) or len(words) != 2:
             raise ValueError(f"a choice is (text, True or False, reason), not {choice!r}")
     if len(choices) < 2 or sum(right for _, right, _ in choices) != 1:
         raise ValueError(f"quiz {question!r} needs two or more choices and just one that is right")
@@ -81,7 +83,7 @@ def check(answer, *cases, gives=None, hint="", atol=1e-4):
     answer  the reader's function, tried on every `case(...)`; or the reader's value, compared with `gives`
     atol    decimals may differ by this, and by 1e-4 of their size; shapes, whole numbers and words may not
 
-    A hole that was not filled (None, ..., NotImplementedError) is `Not yet`, never an error, so that a lecture
+    An empty hole (None, ..., NotImplementedError) is `Not yet`, never an error, so that a lecture
     runs from top to bottom before its exercises are done.
     """
     if bool(cases) == (gives is not None):

@@ -63,7 +63,8 @@ def test_text_does_not_give_the_answer_away():
 
 @pytest.mark.parametrize("choices", [
     CHOICES[1:2], CHOICES[:1] + CHOICES[2:], CHOICES[1:2] * 2, (("a", True, "b"), ("c", True, "d")),
-    (("a", True, ""), ("c", False, "d")), (("a", 1, "b"), ("c", False, "d")), (("a", True), ("c", False, "d")),
+    (("a", True, ""), ("c", False, "d")), (("a", 1, "b"), ("c", False, "d")),
+    (("a", True), ("c", False, "d")),
     (("a", True, "b"), ("a", False, "d")),
 ])
 def test_bad_quizzes_are_refused(choices):
@@ -104,7 +105,8 @@ def test_a_solution_is_correct(capsys):
     (0.14285, 1 / 7, True), (0.1433, 1 / 7, False), (3, 3, True), (4, 3, False), (3.0, 3, True),
     (torch.arange(3), [0, 1, 2], True), (torch.arange(3), [[0, 1, 2]], False),
     (torch.arange(3), [0, 1, 3], False), (torch.tensor(2.0, requires_grad=True), 2.0, True),
-    ("lstm", "lstm", True), ("gru", "lstm", False), (True, True, True), (1, True, False), (["a"], ["a"], True),
+    ("lstm", "lstm", True), ("gru", "lstm", False), (True, True, True), (1, True, False),
+    (["a"], ["a"], True),
     (None, 0.0, False), (..., 0.0, False), ([1, [2, 3]], [1, 2], False), ({"a": 1}, {"a": 1}, True),
     (10_000_000, 10_000_001, False),
 ])
