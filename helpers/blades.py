@@ -170,7 +170,8 @@ def _wave(x):
 
 
 def _pinnate(s, dice, wild):
-    """Outline of a leaf with one midrib and its half-width (t, w) along it; wild, 0..1, crumples it."""
+    """Outline of a leaf with one midrib, crumpled by wild, 0..1; places t along it with the half-width there,
+    and the two sides' own half-widths with lobes and teeth."""
     t = np.linspace(0, 1, 140)
     profile = t**s.base * (1 - t)**s.tip
     profile *= s.width / profile.max()
@@ -193,7 +194,7 @@ def _pinnate(s, dice, wild):
             tooth = phase if s.depth < .15 else np.sqrt(np.sin(math.pi * np.minimum(phase * .9 + .05, 1)))
             w = w + s.depth * (s.width * .75) * (tooth - .5) * np.minimum(1, 8 * profile / s.width)
         sides.append(np.stack([x, side * np.maximum(w, 0)], 1))
-    return np.concatenate([sides[0], sides[1][::-1]]), t, profile
+    return np.concatenate([sides[0], sides[1][::-1]]), t, profile, [s[:, 1] for s in sides]
 
 
 def _palmate(s, dice):
@@ -281,9 +282,10 @@ class Blade:
             ribs, laterals = _palmate_veins(lobes, dice)
             foot = .30
         else:
-            self.outline, *self._profile = _pinnate(s, dice, wild)
+            self.outline, t, profile, widths = _pinnate(s, dice, wild)
+            self._sides = t, widths
             ribs = np.stack([np.linspace(0, .99, 12), np.zeros(12)], 1)[None]
-            laterals = _laterals(s, dice, *self._profile)
+            laterals = _laterals(s, dice, t, profile)
             foot = 0
         stalk = _arcs([(foot, 0)], [(foot - s.petiole * dice(.6, 1.1), dice(-.10, .10))], [dice(-.1, .1)])
 
@@ -352,10 +354,11 @@ class Blade:
             o = self.outline[(dice.many(n) * len(self.outline)).astype(int)]
             hub = np.array([.36, 0])
             return hub + (o - hub) * (reach * np.sqrt(dice.many(n)))[:, None]
-        t, profile = self._profile
+        t, (left, right) = self._sides
         half = min(.5, .52 * self.side / self.length)
         u = .5 + half * .9 * (dice.many(n) + dice.many(n) - 1) * (1 if half == .5 else 1.1)
-        v = np.interp(u, t, profile) * dice.many(n, -reach, reach)
+        v = dice.many(n, -reach, reach)
+        v = np.where(v > 0, np.interp(u, t, left) * v, np.interp(u, t, right) * -v)
         return np.stack([u, v], 1)
 
     def surface(self, dice):

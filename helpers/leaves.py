@@ -276,10 +276,13 @@ def layers(cls, seed, domain="lab", size=64, index=0):
     seen = blade.lamina
     for _, alpha in scene.grass:
         seen = seen * (1 - alpha)
-    reach = np.ones((5, 5), np.uint8)  # shading looks one pixel around, the camera's blur two
-    mask = cv2.dilate((seen > 0).astype(np.uint8), reach)[::2, ::2] > 0
+    around = np.ones((3, 3), np.uint8)
+    mask = cv2.dilate((seen > 0).astype(np.uint8), around)              # shading looks one pixel around
+    mask = mask.reshape(size, 2, size, 2).max((1, 3))
+    if scene.blur > .25:
+        mask = cv2.dilate(mask, around)
     sick = cv2.resize(sick * seen, (size, size), interpolation=cv2.INTER_AREA)
-    return {"image": image, "healthy": healthy, "mask": mask, "sick": sick}
+    return {"image": image, "healthy": healthy, "mask": mask > 0, "sick": sick}
 
 
 # ---------------------------------------------------------------------------------------------- many pictures

@@ -288,7 +288,7 @@ def late_blight(w):
     if w.dice.chance(.4):                                            # white spores along the border
         w.blend((190, 190, 182), ramp(d, -.02, -.004) * ramp(d, .03, .01) * ramp(b.grain, .1, .7) * .6, .05)
     w.pit(ramp(d, -.01, .02), 1.0)
-    w.height += ramp(d, 0, .04) * b.fine * np.float32(b.side / 128 * 1.2)          # shrivelled
+    w.pit(ramp(d, 0, .04) * b.fine, -1.2)                # shrivelled
 
 
 # ---------------------------------------------------------------------------------------------- strawberry
@@ -375,7 +375,7 @@ def mosaic(w):
     patch = .8 * b.mid + .55 * b.low + .25 * b.fine - .25 * b.near
     w.blend((164, 182, 92), ramp(patch, -.02, .22) * .72 * s, .06)
     w.tint((.66, .78, .72), ramp(patch, -.08, -.40) * s)
-    w.height += b.mid * np.float32(1.5 * s * b.side / 128)
+    w.pit(b.mid, -1.5 * s)                               # blistered
 
 
 PAINTERS = {
