@@ -186,13 +186,13 @@ def write_copies(
     force       write into a folder that is in use: files of an earlier run are removed, others stay
 
     Pictures are read as `images.read_image` does: upright by their EXIF tag, as RGB; grey, palette and CMYK
-    converted, 16-bit grey scaled to 8, transparency laid on white. A copy is a function of (seed, bytes of the
-    source, number of the copy). The same call on the same `out` goes on where it was stopped; files that are
+    converted, 16-bit grey scaled to 8, transparency laid on white. A copy is a function of (seed, source bytes,
+    number of the copy). The same call on the same `out` goes on where it was stopped; files that are
     there and intact are kept. Only `train` gets copies.
 
     Returns numbers of pictures: {"sources", "files", "written", "kept", "train", "val", ...}.
-    Raises UserError: no such folder, an empty class; a picture that is unreadable or smaller than the
-    crop; one picture in two splits or classes; an output folder in use or not writable.
+    Raises UserError: no such folder, an empty class; a picture that is unreadable or smaller than the crop;
+    one picture in two splits or classes; an output folder in use or not writable.
     """
     import cv2
 

@@ -806,8 +806,10 @@ def bad(name, tmp_path):
     return source, out, more, says
 
 
-FAULTS = ["missing", "no classes", "empty class", "unreadable", "truncated", "small", "one picture",
-          "two classes", "two splits", "inside", "itself", "file", "unwritable", "operation", "copies", "jpeg"]  # fmt: skip
+FAULTS = [
+    "missing", "no classes", "empty class", "unreadable", "truncated", "small", "one picture", "two classes",
+    "two splits", "inside", "itself", "file", "unwritable", "operation", "copies", "jpeg",
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("name", FAULTS)
