@@ -1,0 +1,88 @@
+"""Linear models on n-grams: naive Bayes and TF-IDF with logistic regression, in the form that can be stored."""
+
+import numpy as np
+import torch
+import torch.nn as nn
+
+from helpers.text import Vocabulary, ngrams
+
+
+class NGramModel(nn.Module):
+    """σ(x·w + b), x the n-grams of a text: binary counts, or TF-IDF of length 1 where `idf` is set.
+
+    Holds what naive Bayes and logistic regression learn alike. forward(list of token lists) -> logits (N,).
+    """
+
+    def __init__(self, terms, low, high):
+        super().__init__()
+        self.terms, self.low, self.high = list(terms), low, high
+        self.index = {term: k for k, term in enumerate(self.terms)}
+        self.register_buffer("weight", torch.zeros(len(self.terms), dtype=torch.float64))
+        self.register_buffer("bias", torch.zeros((), dtype=torch.float64))
+        self.register_buffer("idf", torch.zeros(len(self.terms), dtype=torch.float64))   # 0: binary counts
+
+    @classmethod
+    def of(cls, texts, low, high, min_count=1):
+        """With the n-grams of these lists of tokens as terms."""
+        grams = (ngrams(tokens, low, high) for tokens in texts)
+        return cls(Vocabulary.build(grams, min_count).tokens, low, high)
+
+    def counts(self, texts):
+        """(N, V) sparse: how often each term stands in each text."""
+        from scipy.sparse import csr_array
+
+        columns, ends = [], [0]
+        for tokens in texts:
+            found = map(self.index.get, ngrams(tokens, self.low, self.high))
+            columns += [k for k in found if k is not None]
+            ends.append(len(columns))
+        shape = len(texts), len(self.terms)
+        counts = csr_array((np.ones(len(columns)), np.array(columns, dtype=np.int64), ends), shape=shape)
+        counts.sum_duplicates()
+        return counts
+
+    def features(self, texts):
+        """(N, V) sparse: what the weights are multiplied with."""
+        x = self.counts(texts)
+        if not self.idf.any():
+            x.data[:] = 1                                               # does the term occur?
+            return x
+        x.data *= self.idf.numpy()[x.indices]                           # tf · idf
+        lengths = np.sqrt((x * x).sum(axis=1))
+        x.data /= np.repeat(lengths, np.diff(x.indptr))
+        return x
+
+    def forward(self, texts):
+        return torch.from_numpy(self.features(texts) @ self.weight.numpy()) + self.bias
+
+
+def naive_bayes(texts, labels, low=1, high=2, smoothing=1.0, prior=True):
+    """Multinomial naive Bayes on binary n-gram counts (Wang and Manning 2012): an NGramModel.
+
+    w = log (p/|p|)/(q/|q|) with p = smoothing + Σ x over the texts of class 1, q over those of class 0;
+    b = log n_1/n_0, or 0 without `prior` (both classes thought equally frequent).
+    """
+    model = NGramModel.of(texts, low, high)
+    x, labels = model.features(texts), np.asarray(labels)
+    p, q = (smoothing + x[np.flatnonzero(labels == k)].sum(axis=0) for k in (1, 0))
+    model.weight = torch.from_numpy(np.log(p / p.sum()) - np.log(q / q.sum()))
+    if prior:
+        model.bias += np.log((labels == 1).sum() / (labels == 0).sum())
+    return model
+
+
+def tfidf_regression(texts, labels, low=1, high=2, strength=10.0, balanced=True, min_count=1):
+    """Logistic regression on TF-IDF of n-grams: an NGramModel.
+
+    idf = 1 + log (1 + n)/(1 + df), rows scaled to length 1; `strength` is the C of scikit-learn, which does the
+    fitting; `balanced` weighs the classes equally; terms seen less than `min_count` times are left out.
+    """
+    from sklearn.linear_model import LogisticRegression
+
+    model = NGramModel.of(texts, low, high, min_count)
+    df = model.features(texts).sum(axis=0)                              # idf is still 0: how many texts have it
+    model.idf = torch.from_numpy(1 + np.log((1 + len(texts)) / (1 + df)))
+    fitted = LogisticRegression(C=strength, class_weight="balanced" if balanced else None, max_iter=1000)
+    fitted.fit(model.features(texts), labels)
+    model.weight, model.bias = torch.from_numpy(fitted.coef_[0]), torch.tensor(fitted.intercept_[0])
+    return model

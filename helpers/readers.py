@@ -1,0 +1,165 @@
+"""Networks that read: a recurrent encoder, a classifier and a language model on top of it.
+
+Shapes: ids (B, T) padded on the right, embedded (B, T, E), outputs of a direction (B, T, H), logits (B,).
+Lengths come from the ids and stay on the device: nothing waits for it.
+"""
+
+import torch
+import torch.nn as nn
+import torch.nn.functional as F
+
+from helpers.text import PAD, UNKNOWN
+
+RUN = {"rnn": torch.rnn_tanh, "lstm": torch.lstm, "gru": torch.gru}     # what nn.RNN, nn.LSTM, nn.GRU call
+CELL = {"rnn": nn.RNN, "lstm": nn.LSTM, "gru": nn.GRU}
+
+
+def reverse(x, lengths):
+    """Turn every row of x (B, T, C) round within its length (B,); what follows the length means nothing."""
+    index = lengths[:, None] - 1 - torch.arange(x.shape[1], device=x.device)      # (B, T)
+    return x.gather(1, index.clamp(min=0)[..., None].expand_as(x))
+
+
+def locked_dropout(x, p, training):
+    """Dropout of x (B, T, C) with one mask for all steps of a row (Gal and Ghahramani 2016)."""
+    if not training or p == 0:
+        return x
+    return x * F.dropout(x.new_ones(x.shape[0], 1, x.shape[2]), p)
+
+
+class Encoder(nn.Module):
+    """Embedding and recurrent layers: ids (B, T) -> outputs (B, T, H) of each direction, a list of one or two.
+
+    The directions are separate stacks, so that each can be trained as a language model. The backward one
+    reads the row turned round within its length and so never sees the padding (packing would do that too, but
+    wants the lengths on the CPU). In training, `word_dropout` replaces words by <unk>, the only way to learn
+    what an unknown word is, `weight_drop` thins W_hh (Merity 2017), and `dropout` is locked.
+    """
+
+    def __init__(self, size, cell="lstm", width=100, hidden=128, layers=1, bidirectional=False, dropout=0.4,
+                 word_dropout=0.1, weight_drop=0.0):
+        super().__init__()
+        self.cell, self.dropout, self.word_dropout, self.weight_drop = cell, dropout, word_dropout, weight_drop
+        self.embedding = nn.Embedding(size, width, padding_idx=PAD)
+        with torch.no_grad():
+            self.embedding.weight.mul_(0.1)                             # N(0, 1) would saturate the gates
+        directions = 0 if cell is None else 1 + bidirectional
+        self.directions = nn.ModuleList(
+            nn.ModuleList(CELL[cell](hidden if k else width, hidden, batch_first=True) for k in range(layers))
+            for _ in range(directions))
+        self.width = hidden if cell else width                          # of an output
+
+    def forward(self, ids, lengths):
+        if self.training and self.word_dropout:
+            unknown = (torch.rand(ids.shape, device=ids.device) < self.word_dropout) & (ids != PAD)
+            ids = ids.masked_fill(unknown, UNKNOWN)
+        x = locked_dropout(self.embedding(ids), self.dropout, self.training)          # (B, T, E)
+        outputs = [] if self.cell else [x]
+        for way, layers in enumerate(self.directions):
+            h = reverse(x, lengths) if way else x
+            for layer in layers:
+                h = locked_dropout(self.run(layer, h), self.dropout, self.training)   # (B, T, H)
+            outputs.append(reverse(h, lengths) if way else h)
+        return outputs
+
+    def run(self, layer, x):
+        if not (self.training and self.weight_drop):
+            return layer(x)[0]
+        thinned = F.dropout(layer.weight_hh_l0, self.weight_drop)
+        start = x.new_zeros(1, len(x), layer.hidden_size)
+        # the function under nn.LSTM: torch.func.functional_call would not reach the module's flat weights
+        return RUN[self.cell](x, (start, start) if self.cell == "lstm" else start,
+                              [layer.weight_ih_l0, thinned, layer.bias_ih_l0, layer.bias_hh_l0],
+                              True, 1, 0.0, True, False, True)[0]
+
+
+class Reader(nn.Module):
+    """A classifier on an `Encoder`. forward(ids (B, T)) -> logits (B,); padding changes nothing.
+
+    pooling: "last" state, "mean" or "max" over the words, "concat" of the three (Howard and Ruder 2018),
+    "attention": a learned weighted mean. `balance` (2,) weighs the classes in the loss.
+    """
+
+    def __init__(self, encoder, pooling="last", dropout=0.4):
+        super().__init__()
+        self.encoder, self.pooling = encoder, pooling
+        width = encoder.width * max(1, len(encoder.directions))
+        self.query = nn.Linear(width, 1) if pooling == "attention" else None
+        self.head = nn.Sequential(nn.Dropout(dropout), nn.Linear(width * (3 if pooling == "concat" else 1), 1))
+        self.register_buffer("balance", torch.ones(2))
+
+    def forward(self, ids):
+        real = ids != PAD                                               # (B, T)
+        outputs = self.encoder(ids, real.sum(dim=1))
+        return self.head(self.pool(outputs, real)).squeeze(1)
+
+    def attention(self, ids):
+        """The weight of each word, (B, T), zero on padding; needs pooling="attention"."""
+        real = ids != PAD
+        return self._weights(torch.cat(self.encoder(ids, real.sum(dim=1)), dim=2), real)
+
+    def _weights(self, h, real):
+        return self.query(h).squeeze(2).masked_fill(~real, -torch.inf).softmax(dim=1).nan_to_num()
+
+    def pool(self, outputs, real):
+        """[(B, T, H)] -> (B, F). A row without words gives zeros."""
+        h, mask = torch.cat(outputs, dim=2), real[..., None]            # (B, T, D·H), (B, T, 1)
+        count = mask.sum(dim=1)                                         # (B, 1)
+        parts = []
+        if self.pooling in ("last", "concat"):
+            rows, end = torch.arange(len(h), device=h.device), (count[:, 0] - 1).clamp(min=0)
+            # where each direction has read all: forward at the last word, backward at the first
+            last = [output[:, 0] if way else output[rows, end] for way, output in enumerate(outputs)]
+            parts.append(torch.cat(last, dim=1) * (count > 0))
+        if self.pooling in ("mean", "concat"):
+            parts.append((h * mask).sum(dim=1) / count.clamp(min=1))
+        if self.pooling in ("max", "concat"):
+            top = h.masked_fill(~mask, -torch.inf).amax(dim=1)
+            parts.append(top.masked_fill(count == 0, 0))
+        if self.pooling == "attention":
+            parts.append((h * self._weights(h, real)[..., None]).sum(dim=1))
+        return torch.cat(parts, dim=1)
+
+
+def reading_step(model, batch):
+    """Sums over the batch: weighted cross-entropy, correct answers."""
+    ids, y = batch
+    logits = model(ids)
+    loss = F.binary_cross_entropy_with_logits(logits, y.to(logits.dtype), reduction="none")
+    return {"loss": (loss * model.balance[y]).sum(), "correct": ((logits > 0) == y).sum()}
+
+
+class LanguageModel(nn.Module):
+    """Predicts the next word (forward stack) and the previous one (backward stack) from an `Encoder`.
+
+    The output's matrix is the embedding's (Press and Wolf 2017). Trained on the texts alone, without labels.
+    Only the first `most` ids are told apart, others count as <unk>: rare words cost most of the time and teach
+    least.
+    """
+
+    def __init__(self, encoder, most=4000):
+        super().__init__()
+        self.encoder = encoder
+        size, width = encoder.embedding.weight.shape
+        self.project = nn.Linear(encoder.width, width)
+        self.bias = nn.Parameter(torch.zeros(min(size, most)))
+
+    def forward(self, ids):
+        """(B,) mean negative log-likelihood of the words of each text, nats a word."""
+        real = ids != PAD
+        outputs, total = self.encoder(ids, real.sum(dim=1)), 0
+        for way, h in enumerate(outputs):
+            h, target = (h[:, 1:], ids[:, :-1]) if way else (h[:, :-1], ids[:, 1:])
+            target = target.masked_fill(target >= len(self.bias), UNKNOWN)
+            target = target.masked_fill(~real[:, 1:], PAD)              # a pair counts if both words are real
+            weight = self.encoder.embedding.weight[:len(self.bias)]
+            logits = F.linear(self.project(h), weight, self.bias)                           # (B, T-1, V)
+            loss = F.cross_entropy(logits.transpose(1, 2), target, ignore_index=PAD, reduction="none")
+            total = total + loss.sum(dim=1)
+        pairs = (real.sum(dim=1) - 1).clamp(min=1) * len(outputs)
+        return total / pairs
+
+
+def language_step(model, batch):
+    """Sums over the batch of texts: nats a word."""
+    return {"loss": model(batch[0]).sum()}

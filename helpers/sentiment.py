@@ -1,0 +1,219 @@
+"""Is a text for or against? Training, asking, storing and looking at the models of `ngrams` and `readers`."""
+
+import html
+import re
+from pathlib import Path
+from time import monotonic
+
+import numpy as np
+import torch
+import torch.nn as nn
+
+from helpers.data import UserError
+from helpers.ngrams import NGramModel, naive_bayes, tfidf_regression
+from helpers.readers import Encoder, LanguageModel, Reader, language_step, reading_step
+from helpers.text import UNITS, Sequences, Table, Vocabulary, length_buckets, pad, split_groups
+from helpers.training import fit, load_model, save_model
+
+LONGEST = 1000      # a recurrent reader reads so many tokens of a text and no more
+
+READERS = {         # --model NAME: the encoder's settings and the pooling
+    "bag": ({"cell": None}, "mean"),
+    "rnn": ({"cell": "rnn"}, "concat"),
+    "lstm": ({"cell": "lstm"}, "concat"),
+    "bilstm": ({"cell": "lstm", "bidirectional": True}, "concat"),
+    "attention": ({"cell": "lstm", "bidirectional": True}, "attention"),
+    "best": ({"cell": "lstm", "bidirectional": True, "weight_drop": 0.3}, "concat"),
+}
+LINEAR = {"bayes": naive_bayes, "linear": tfidf_regression}
+GRAMS = {"word": (1, 2), "space": (1, 2), "morpheme": (1, 2), "syllable": (1, 3), "jamo": (1, 6)}
+
+
+class Classifier:
+    """One or several trained models (their scores are averaged) and what turns a text into their input.
+
+    score(texts) -> (N,) float64, the probability of `classes[1]`. A text without a known token, an empty one
+    for example, gets `prior`, the share of that class in training: there is nothing else to go by.
+    """
+
+    def __init__(self, kind, models, tokens, unit, classes, prior):
+        self.kind, self.models, self.unit, self.classes, self.prior = kind, models, unit, classes, prior
+        self.vocabulary = Vocabulary(tokens)
+
+    def tokens(self, texts):
+        return [UNITS[self.unit](text) for text in texts]
+
+    def score(self, texts, batch_size=256):
+        lists = self.tokens(texts)
+        known = np.array([any(t in self.vocabulary.index for t in tokens[:self.limit]) for tokens in lists])
+        if self.kind in LINEAR:
+            scores = [torch.sigmoid(model(lists)).numpy() for model in self.models]
+        else:
+            scores = [self._read(model, lists, batch_size) for model in self.models]
+        return np.where(known, np.mean(scores, axis=0), self.prior) if len(lists) else np.zeros(0)
+
+    @property
+    def limit(self):
+        return None if self.kind in LINEAR else LONGEST
+
+    @torch.no_grad()
+    def _read(self, model, lists, batch_size):
+        rows = [self.vocabulary.encode(tokens[:LONGEST]) for tokens in lists]
+        device, scores = next(model.parameters()).device, torch.zeros(len(rows), dtype=torch.float64)
+        for batch in length_buckets([len(row) for row in rows], batch_size):
+            logits = model.eval()(pad([rows[i] for i in batch]).to(device))
+            scores[batch] = torch.sigmoid(logits).double().cpu()
+        return scores.numpy()
+
+    def predict(self, texts):
+        """A dict a text: label, score of the second class, tokens, how many were read, how many are known."""
+        answers = []
+        for text, score in zip(texts, self.score(texts)):
+            tokens = UNITS[self.unit](text)
+            read = tokens[:self.limit]
+            answers.append({"label": self.classes[int(score > 0.5)], "score": float(score), "tokens": len(tokens),
+                            "read": len(read), "known": sum(t in self.vocabulary.index for t in read)})
+        return answers
+
+    def save(self, out):
+        """One file `sentiment.safetensors` in the folder `out`."""
+        config = {"task": "sentiment", "kind": self.kind, "unit": self.unit, "classes": self.classes,
+                  "prior": self.prior, "tokens": self.vocabulary.tokens, "members": len(self.models)}
+        if self.kind in LINEAR:
+            config |= {"terms": self.models[0].terms, "low": self.models[0].low, "high": self.models[0].high}
+        return save_model(Path(out) / "sentiment.safetensors", nn.ModuleList(self.models), config)
+
+    @classmethod
+    def load(cls, out):
+        path = Path(out) / "sentiment.safetensors"
+        state, config = load_model(path)
+        if config.get("task") != "sentiment":
+            raise UserError(f"{path} holds no sentiment model; give a folder that `sentiment train` wrote")
+        if config["kind"] in LINEAR:
+            models = [NGramModel(config["terms"], config["low"], config["high"])]
+        else:
+            models = [reader(config["kind"], 2 + len(config["tokens"])) for _ in range(config["members"])]
+        nn.ModuleList(models).load_state_dict(state)
+        return cls(config["kind"], models, config["tokens"], config["unit"], config["classes"], config["prior"])
+
+
+def reader(kind, size):
+    """A new, untrained Reader of one of the kinds in READERS for a vocabulary of `size`."""
+    settings, pooling = READERS[kind]
+    return Reader(Encoder(size, **settings), pooling)
+
+
+def train(table, kind="lstm", unit="word", *, epochs=4, pretrain_epochs=8, members=None, batch_size=32, lr=2e-3,
+          valid_share=0.1, seed=0, out=None, **options):
+    """Train a model of one of the kinds in LINEAR and READERS on a `Table` -> (Classifier, report dict).
+
+    Readers keep the epoch that is best on `valid_share` of the groups (of the texts where the table has none);
+    the linear models take all rows. `members` readers (1; "best": 5) differ in seed and in those groups.
+    "best" first learns the language of the training texts for `pretrain_epochs`. With `out`, the classifier
+    and the training states go into that folder. Other options (resume, device, ...) go to `training.fit`.
+    """
+    if kind not in LINEAR and kind not in READERS:
+        raise UserError(f"there is no model {kind!r}; choose one of {', '.join([*LINEAR, *READERS])}")
+    if unit not in UNITS:
+        raise UserError(f"there is no unit {unit!r}; choose one of {', '.join(UNITS)}")
+    if len(set(table.labels.tolist())) != 2:
+        raise UserError("training needs texts of both classes")
+    start = monotonic()
+    lists = [UNITS[unit](text) for text in table.texts]
+    tokens = Vocabulary.build(lists, min_count=1 if kind in LINEAR else 2).tokens
+    if not tokens:
+        raise UserError("no word occurs twice in these texts: too little to train on")
+    prior, results = float(table.labels.mean()), []
+    if kind in LINEAR:
+        models = [LINEAR[kind](lists, table.labels, *GRAMS[unit])]
+    else:
+        rows = [row[:LONGEST] for row in map(Vocabulary(tokens).encode, lists)]
+        groups = table.texts if table.groups is None else table.groups
+        members, models = members or (5 if kind == "best" else 1), []
+        for member in range(members):
+            own = 1000 * seed + member
+            model, result = _train_reader(
+                kind, 2 + len(tokens), rows, table.labels, split_groups(groups, valid_share, own), seed=own,
+                epochs=epochs, pretrain_epochs=pretrain_epochs if kind == "best" else 0, lr=lr,
+                out=Path(out) / f"member{member}" if out else None,
+                shared={"batch_size": batch_size, "config": {"model": kind, "unit": unit, "lr": lr}, **options})
+            models.append(model)
+            results.append(result)
+    classifier = Classifier(kind, models, tokens, unit, table.classes, prior)
+    if out:
+        classifier.save(out)
+    return classifier, {
+        "model": kind, "unit": unit, "n": len(table), "vocabulary": len(tokens), "members": len(models),
+        "seconds": monotonic() - start, "epochs": max((r.epochs for r in results), default=0),
+        "resumed_from": next((r.resumed_from for r in results if r.resumed_from), None),
+        "valid_accuracy": [r.best["valid_correct"] for r in results]}
+
+
+def _train_reader(kind, size, rows, labels, split, *, seed, epochs, pretrain_epochs, lr, out, shared):
+    """One reader, its language first; `shared` are settings of both calls of `fit`."""
+    kept, held = split
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = reader(kind, size)
+        language = LanguageModel(model.encoder)
+    share = torch.tensor([np.mean(labels[kept] == k) for k in (0, 1)])
+    model.balance.copy_(1 / (2 * share))                                # both classes weigh the same
+    y = torch.from_numpy(labels)
+    train_set, valid_set = (Sequences([rows[i] for i in part], y[part]) for part in (kept, held))
+    encoder_lr = lr
+    if pretrain_epochs:
+        optimizer = torch.optim.AdamW(language.parameters(), lr, weight_decay=1e-2)
+        fit(language, train_set, valid_set, step=language_step, optimizer=optimizer, epochs=pretrain_epochs,
+            scheduler=torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, pretrain_epochs), seed=seed,
+            clip=1.0, keep="best", out=out and out / "language", label="language model", **shared)
+        encoder_lr = lr / 4                                             # what is learned should not be lost
+    rest = [p for name, p in model.named_parameters() if not name.startswith("encoder.")]
+    optimizer = torch.optim.AdamW([{"params": model.encoder.parameters(), "lr": encoder_lr}, {"params": rest}],
+                                  lr, weight_decay=1e-2)
+    result = fit(model, train_set, valid_set, step=reading_step, optimizer=optimizer, epochs=epochs, seed=seed,
+                 scheduler=torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs), clip=1.0, keep="best",
+                 monitor="valid_correct", out=out, label=kind, **shared)
+    return model, result
+
+
+def evaluate(classifier, table):
+    """accuracy (k/N), balanced accuracy (mean over the two classes), n."""
+    right = (classifier.score(table.texts) > 0.5) == table.labels
+    recalls = [right[table.labels == k].mean() for k in (0, 1) if (table.labels == k).any()]
+    return {"accuracy": float(right.mean()), "balanced_accuracy": float(np.mean(recalls)), "n": len(table)}
+
+
+def film_reviews():
+    """The corpus `reviews` as a Table, grouped by film."""
+    from helpers.data import reviews
+
+    frame = reviews()
+    return Table(frame["text"].tolist(), frame["label"].to_numpy(), frame["film"].to_numpy(), ["rotten", "fresh"])
+
+
+# --- looking at it --------------------------------------------------------------------------------
+
+
+def running_score(classifier, text, most=200):
+    """Score after each piece of the text, as it is read: (pieces, scores (P,)); pieces end in white space.
+
+    Every beginning of the text is one text to be scored, so it works for each model. At most `most` pieces.
+    """
+    pieces = re.findall(r"\s*\S+\s*", text)[:most]
+    return pieces, classifier.score(["".join(pieces[:k + 1]) for k in range(len(pieces))])
+
+
+def marked(pieces, scores):
+    """HTML: each piece under its score in per cent, tinted orange (against) to blue (for); text is escaped."""
+    spans = []
+    for piece, score in zip(pieces, scores):
+        colour, depth = ("86,180,233", score - 0.5) if score > 0.5 else ("230,159,0", 0.5 - score)
+        spans.append(f'<ruby style="background:rgba({colour},{2 * depth:.2f})">{html.escape(piece)}'
+                     f"<rt>{100 * score:.0f}</rt></ruby>")
+    return f'<p dir="auto">{" ".join(spans)}</p>'
+
+
+def shuffled(texts, unit="word", seed=0):
+    """The same texts with their tokens in random order: what a model still knows of them, a bag would know."""
+    rng = np.random.default_rng(seed)
+    return [" ".join(rng.permutation(UNITS[unit](text)).tolist()) for text in texts]
