@@ -158,7 +158,7 @@ class Scene:
         self.blade, self.side = blade, side
         field = domain == "field"
         a = dice(0, 2 * math.pi)
-        self.light = np.float32(math.cos(a)), np.float32(math.sin(a))
+        self.light = np.float32(math.cos(a)), np.float32(math.sin(a))      # the way it travels
         self.strength = np.float32(dice(.10, .22) if field else dice(.05, .14))
         self.gains = planes((1 + dice(-.10, .10), 1 + dice(-.05, .05), 1 + dice(-.10, .10)))
         self.gains *= np.float32(dice(.72, 1.28) if field else dice(.80, 1.20))
@@ -167,7 +167,7 @@ class Scene:
         self.noise = 3 + 9 * dice() ** 2
         self.back = _photo(dice, side) if field else _table(dice, side)
         far = side * dice(.01, .05)
-        fallen = _shift((blade.alpha * 255).astype(np.uint8), -far * self.light[0], -far * self.light[1])
+        fallen = _shift((blade.alpha * 255).astype(np.uint8), far * self.light[0], far * self.light[1])
         shadow = cv2.GaussianBlur(fallen, (0, 0), side * dice(.008, .035))
         self.back *= 1 - shadow * np.float32(dice(.30, .62) / 255)
         self.flecks = None
@@ -183,7 +183,7 @@ class Scene:
         """Colour (3, S, S) and relief (S, S) of the leaf to a picture, uint8 (S / 2, S / 2, 3)."""
         import cv2
         blade = self.blade
-        slope = np.zeros_like(height)                   # towards the light, by central differences
+        slope = np.zeros_like(height)                   # rising along the light = facing it; central differences
         slope[:, 1:-1] += (height[:, 2:] - height[:, :-2]) * self.light[0]
         slope[1:-1] += (height[2:] - height[:-2]) * self.light[1]
         shade = np.maximum(np.minimum(1 + self.strength * slope, 1.55), .45)
