@@ -7,6 +7,7 @@
     check(iou, case(a, b, gives=1 / 7), case(a, a, gives=1.0, hint="a box covers itself"))
 """
 
+import re
 import zlib
 from dataclasses import dataclass
 from html import escape
@@ -39,12 +40,17 @@ class Quiz:
             mark, colour = ("&#10003; Right.", "#009e73") if right else ("&#10007; No.", "#d55e00")
             choices.append(
                 f'<details name="{name}" style="{_CHOICE}">'
-                f'<summary style="{_SUMMARY}">{escape(text)}</summary>'
-                f'<p style="{_REASON.format(colour=colour)}"><strong>{mark}</strong> {escape(reason)}</p>'
+                f'<summary style="{_SUMMARY}">{_html(text)}</summary>'
+                f'<p style="{_REASON.format(colour=colour)}"><strong>{mark}</strong> {_html(reason)}</p>'
                 "</details>")
         return (f'<fieldset class="quiz" id="{name}" style="{_BOX}"><legend style="font-size:1em;width:auto;'
-                f'margin:0;padding:0 .4em"><strong>Quiz.</strong> {escape(self.question)}</legend>'
+                f'margin:0;padding:0 .4em"><strong>Quiz.</strong> {_html(self.question)}</legend>'
                 f'{"".join(choices)}</fieldset>')
+
+
+def _html(text):
+    """Text as HTML: escaped, with `code` between backticks."""
+    return re.sub(r"`([^`]+)`", r"<code>\1</code>", escape(text))
 
 
 def quiz(question, *choices):

@@ -13,6 +13,7 @@ import datetime
 import io
 import os
 import platform
+import subprocess
 import sys
 import time
 from importlib.metadata import version
@@ -64,7 +65,7 @@ def canonical(nb, name="notebook"):
                 out.data["image/png"] = shrink(out.data["image/png"])
             out.pop("transient", None)
             if out.output_type == "error":
-                out.traceback = []
+                out.traceback = [f"{out.ename}: {out.evalue}"]      # without paths and colours
     return nb
 
 
@@ -106,24 +107,25 @@ def run(path):
             import ipykernel.kernelspec as spec
             return self.kernel_spec_class(resource_dir=spec.RESOURCES, **spec.get_kernel_dict())
 
-    def started(cell, cell_index):
-        print(f"\r  {path.name}: cell {cell_index + 1} of {len(nb.cells)}\033[K", end="", file=sys.stderr,
-              flush=True)
+    def say(words):
+        if sys.stderr.isatty():
+            print(f"\r\033[K{words}", end="", file=sys.stderr, flush=True)
 
-    client = NotebookClient(nb, timeout=1200, record_timing=False, on_cell_start=started,
+    client = NotebookClient(nb, timeout=1200, record_timing=False,
                             resources={"metadata": {"path": str(path.parent)}})
     manager = client.create_kernel_manager()
     manager.kernel_spec_manager = ThisPython()
     start, kilobytes = time.monotonic(), None
-    with client.setup_kernel():
+    with client.setup_kernel(stderr=subprocess.DEVNULL):        # the kernel's own remarks, not the cells'
         for place, cell in enumerate(nb.cells):
+            say(f"  {path.name}: cell {place + 1} of {len(nb.cells)}")
             client.execute_cell(cell, place)
         seconds = time.monotonic() - start
         if sys.platform != "win32":
             reply = client.wait_for_reply(client.kc.execute("", silent=True, store_history=False,
                                                             user_expressions={"peak": PEAK}))
             kilobytes = int(reply["content"]["user_expressions"]["peak"]["data"]["text/plain"])
-    print("\r\033[K", end="", file=sys.stderr)
+    say("")
     megabytes = kilobytes and round(kilobytes / (1024 if sys.platform != "darwin" else 1024 ** 2))
     nb.metadata["verified"] = {
         "date": datetime.date.today().isoformat(), "seconds": round(seconds), "memory_mb": megabytes,

@@ -14,6 +14,7 @@ from myst_nb.core.render import NbElementRenderer
 from sphinx.errors import ExtensionError
 from sphinx.search.en import SearchEnglish
 from sphinx.transforms import SphinxTransform
+from sphinx.transforms.post_transforms import SphinxPostTransform
 from sphinx.util import logging
 
 log = logging.getLogger(__name__)
@@ -67,6 +68,14 @@ def check_repairs(app, exception):
 
 
 # ------------------------------------------------------- scripts and pages
+BODY = [
+    (r' aria-label="Toggle hidden content"', ""),           # axe: a fold's visible title must be its name
+    (r' role="list" class="citation-list"| role="doc-biblioentry"', ""),    # axe: a list role without items
+    (r"<th></th>", "<td></td>"),                            # axe: the empty corner of a data frame
+    (r'(?s)<script type="text/x-thebe-config">.*?</script>', ""),           # the rest of Thebe
+]
+
+
 def clean_page(app, pagename, templatename, context, doctree):
     seen, keep = set(), []
     for js in context.get("script_files", []):      # Sphinx 7.4 repeats inline scripts; Thebe needs a CDN
@@ -76,10 +85,8 @@ def clean_page(app, pagename, templatename, context, doctree):
         seen.add(key)
     context["script_files"][:] = keep
     if context.get("body"):
-        # axe: a fold's visible title must be its name; docutils' bibliography has list roles without items
-        for bad in (' aria-label="Toggle hidden content"', ' role="list" class="citation-list"',
-                    ' role="doc-biblioentry"'):
-            context["body"] = context["body"].replace(bad, "")
+        for pattern, replacement in BODY:
+            context["body"] = re.sub(pattern, replacement, context["body"])
 
 
 def mathjax(app):
@@ -123,6 +130,19 @@ def render_image(self, data, render=NbElementRenderer.render_image):
                         "helpers.plots.show(fig, alt=...)",
                         location=(self.renderer.document["source"], data.line))
     return images
+
+
+class Widgets(SphinxPostTransform):
+    """A control does nothing without a kernel: the book says where it works instead of showing its type."""
+
+    default_priority = 3                                    # before MyST-NB selects a mime type (4)
+
+    def run(self, **kwargs):
+        text = "In JupyterLab (make lab) there is a control to play with here."
+        for bundle in list(self.document.findall(nodes.container)):
+            kinds = [child.get("mime_type") for child in bundle.children if isinstance(child, nodes.Element)]
+            if "application/vnd.jupyter.widget-view+json" in kinds:
+                bundle.replace_self(nodes.paragraph("", text, classes=["widget"]))
 
 
 KINDS = {"note": ["note"], "tip": ["tip"], "warning": ["warning"], "exercise": ["exercise"]}
@@ -174,5 +194,6 @@ def setup(app):
     app.connect("html-page-context", clean_page, priority=999)
     app.connect("build-finished", check_repairs)
     app.add_transform(Callouts)
+    app.add_post_transform(Widgets)
     app.add_search_language(English)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

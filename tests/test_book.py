@@ -1,0 +1,258 @@
+"""The book as its readers get it: built with warnings as errors, every link followed, every page looked at.
+
+DLM_BOOK=FOLDER tests a book that was built before (for example _build/html). The browser tests need Chromium.
+"""
+import os
+import re
+import shutil
+import subprocess
+import sys
+import threading
+from functools import partial
+from html.parser import HTMLParser
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+pytest.importorskip("jupyter_book", reason="the book extra is not installed")
+FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
+         "--disable-background-networking", "--disable-component-update"]
+LOADED = {"script": "src", "img": "src", "source": "src", "iframe": "src", "video": "src", "audio": "src",
+          "object": "data", "embed": "src", "link": "href"}
+
+
+@pytest.fixture(scope="session")
+def book(tmp_path_factory):
+    """The folder of the built site."""
+    if os.environ.get("DLM_BOOK"):
+        return Path(os.environ["DLM_BOOK"]).resolve()
+    out = tmp_path_factory.mktemp("book")
+    run = subprocess.run([sys.executable, "-m", "jupyter_book.cli.main", "build", str(ROOT), "--all", "-W", "-n",
+                          "--keep-going", "--path-output", str(out)], capture_output=True, text=True)
+    assert run.returncode == 0, run.stdout[-3000:] + run.stderr[-3000:]
+    return out / "_build" / "html"
+
+
+def pages(book):
+    return sorted(path.relative_to(book).as_posix() for path in book.rglob("*.html")
+                  if not path.relative_to(book).as_posix().startswith("_static"))
+
+
+class Page(HTMLParser):
+    """What a page links to, what it loads, its ids, and the pictures without alternative text."""
+    def __init__(self, html):
+        super().__init__()
+        self.links, self.loads, self.ids, self.silent = [], [], set(), []
+        self.feed(html)
+
+    def handle_starttag(self, tag, attrs):
+        attrs = dict(attrs)
+        self.ids |= {attrs.get("id"), attrs.get("name") if tag == "a" else None} - {None}
+        if tag == "a" and attrs.get("href"):
+            self.links.append(attrs["href"])
+        if tag in LOADED and attrs.get(LOADED[tag]) and attrs.get("rel") not in ("canonical", "next", "prev"):
+            self.loads.append(attrs[LOADED[tag]])
+        if tag == "img" and attrs.get("alt") is None:
+            self.silent.append(attrs.get("src"))
+        if attrs.get("http-equiv", "").lower() == "refresh":
+            self.links.append(attrs["content"].partition("url=")[2])
+
+
+def faults(site):
+    """Every broken link, foreign load and silent picture of `site`, a dictionary of address -> HTML (or None)."""
+    parsed = {name: Page(html) for name, html in site.items() if html is not None}
+    for name, page in parsed.items():
+        for target in page.links + page.loads:
+            link = urlsplit(target)
+            if link.scheme in ("http", "https") or target.startswith("//"):
+                if target in page.loads:
+                    yield f"{name} loads {target}"
+                continue
+            if link.scheme:                                         # mailto:, data:, javascript:
+                continue
+            where = os.path.normpath(os.path.join(os.path.dirname(name), unquote(link.path))) if link.path else name
+            if where not in site:
+                yield f"{name} -> {target}: no such file"
+            elif link.fragment and where in parsed and unquote(link.fragment) not in parsed[where].ids \
+                    and target in page.links:
+                yield f"{name} -> {target}: no such place on the page"
+        for source in page.silent:
+            yield f"{name}: picture {source} without alternative text"
+
+
+def test_links(book):
+    names = [path.relative_to(book).as_posix() for path in book.rglob("*") if path.is_file()]
+    html = set(pages(book))
+    assert len(html) > 5
+    site = {name: (book / name).read_text(encoding="utf-8") if name in html else None for name in names}
+    found = list(faults(site))
+    assert not found, "\n".join(found)
+
+
+@pytest.mark.parametrize("html, fault", [
+    ('<a href="gone.html">', "no such file"), ('<a href="b.html#gone">', "no such place"),
+    ('<a href="#gone">', "no such place"), ('<img src="gone.png" alt="x">', "no such file"),
+    ('<img src="c.png">', "without alternative text"), ('<script src="https://cdn.example/x.js"></script>', "loads"),
+    ('<link rel="stylesheet" href="//cdn.example/x.css">', "loads"),
+    ('<meta http-equiv="refresh" content="0; url=gone.html">', "no such file"),
+])
+def test_each_fault_is_found(html, fault):
+    clean = '<a href="b.html#there"></a><a id="here" href="#here"></a><a href="https://example.org"></a>'
+    site = {"a.html": clean, "b.html": '<p id="there">', "c.png": None}
+    assert list(faults(site)) == []
+    assert [fault in line for line in faults({**site, "a.html": clean + html})] == [True]
+
+
+def test_no_style_sheet_or_script_names_another_site(book):
+    """Addresses in comments and namespaces are fine; url(), import, fetch and src of another site are not."""
+    loads = re.compile(r"""(?:url\(|@import\s+|import\(|fetch\(|\.src\s*=\s*)\s*["']?(?:https?:)?//[^"')\s]+""")
+    found = []
+    for path in book.rglob("*.css"):
+        found += [f"{path.name}: {hit}" for hit in loads.findall(path.read_text(encoding="utf-8", errors="replace"))]
+    for name in pages(book):
+        found += [f"{name}: {hit}" for hit in loads.findall((book / name).read_text(encoding="utf-8"))]
+    assert not found, "\n".join(found)
+
+
+def test_pages_are_small(book):
+    heavy = {}
+    for name in pages(book):
+        own = {os.path.normpath(os.path.join(os.path.dirname(name), urlsplit(src).path))
+               for src in Page((book / name).read_text(encoding="utf-8")).loads if "_images" in src}
+        heavy[name] = (book / name).stat().st_size + sum((book / image).stat().st_size for image in own)
+    assert {name: size for name, size in heavy.items() if size > 2.5e6} == {}
+
+
+def test_glossary_has_no_blank_and_one_word_for_one_thing():
+    source = (ROOT / "book" / "glossary.md").read_text(encoding="utf-8").partition("{glossary}\n")[2]
+    terms = re.findall(r"^(\S.*)\n  \*\*(.+?)\.\*\* (\S.+)$", source.rpartition("```")[0], re.M)
+    assert len(terms) >= 120
+    assert 2 * len(terms) == len([line for line in source.splitlines() if line and line != "```"])   # none missed
+    english, korean = [term[0] for term in terms], [term[1] for term in terms]
+    assert english == sorted(english, key=str.lower)
+    assert len(set(english)) == len(english) and len(set(korean)) == len(korean)
+    assert all(re.search("[가-힣]", word) for word in korean)
+
+
+# ------------------------------------------------------------------ in a browser
+class Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, *args):
+        pass
+
+
+@pytest.fixture(scope="session")
+def site(book):
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(book)))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_address[1]}/"
+    server.shutdown()
+
+
+@pytest.fixture(scope="session")
+def browser():
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
+    if not chromium:
+        pytest.skip("no chromium here (Debian and Ubuntu: apt install chromium)")
+    sync_api = pytest.importorskip("playwright.sync_api")
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(browser, site):
+    """A page that notes, in `page.faults`, errors in the console and requests that leave the site."""
+    context = browser.new_context()
+    page = context.new_page()
+    page.set_default_timeout(30_000)
+    page.faults = []
+    page.on("console", lambda m: m.type == "error" and page.faults.append(f"console: {m.text}"))
+    page.on("pageerror", lambda error: page.faults.append(f"error: {error}"))
+    page.on("request", lambda r: r.url.startswith((site, "data:", "blob:")) or page.faults.append(f"asks {r.url}"))
+    page.on("response", lambda r: r.status >= 400 and page.faults.append(f"{r.status} {r.url}"))
+    yield page
+    context.close()
+
+
+def axe():
+    import axe_playwright_python
+    return (Path(axe_playwright_python.__file__).parent / "axe.min.js").read_text(encoding="utf-8")
+
+
+AXE = """async () => (await axe.run(document, {resultTypes: ["violations"], preload: false})).violations.map(
+    v => `${v.impact} ${v.id}: ${v.help}: ` + v.nodes.slice(0, 3).map(n => n.html.slice(0, 160)).join(" | "))"""
+OPEN = "() => document.querySelectorAll('details:not([name])').forEach(d => d.open = true)"
+
+
+def settle(page):
+    """Wait until mathematics is set and the theme has noticed the new width (it looks 0.3 s after the last change)."""
+    page.evaluate("async () => { if (window.MathJax?.startup) await MathJax.startup.promise; }")
+    page.wait_for_timeout(450)
+
+
+def looked_at(page, address, script):
+    """What is wrong with one page, in both colour modes and on a desk and a telephone."""
+    found = []
+    page.goto(address)
+    page.wait_for_load_state("networkidle")
+    page.evaluate(script)
+    page.evaluate(OPEN)
+    for mode in ("light", "dark"):
+        page.emulate_media(color_scheme=mode)
+        for width in (1400, 375):
+            page.set_viewport_size({"width": width, "height": 900})
+            settle(page)
+            look = f"{mode} at {width} px"
+            shown = page.evaluate("document.documentElement.dataset.theme")
+            found += [f"{look}: {line}" for line in page.evaluate(AXE)]
+            found += [f"{look}: the page is {shown}"] if shown != mode else []
+            wide = page.evaluate("document.scrollingElement.scrollWidth")
+            found += [f"{look}: {wide} px wide"] if wide > width else []
+            if math := page.evaluate("document.querySelectorAll('mjx-merror').length"):
+                found.append(f"{look}: {math} equations that MathJax cannot read")
+    return found
+
+
+def test_every_page_in_the_browser(book, site, page):
+    found, script = [], axe()
+    for name in pages(book):
+        if name == "index.html":            # only sends on to the front page
+            continue
+        found += [f"{name}, {line}" for line in looked_at(page, site + name, script)]
+        found += [f"{name}, {line}" for line in page.faults]
+        page.faults.clear()
+    assert not found, "\n".join(found)
+
+
+def test_the_browser_tests_see_faults(book, site, page):
+    """A page with a foreign script, a picture without text, poor contrast, a thing too wide and a bad equation."""
+    html = (book / "book/howto.html").read_text(encoding="utf-8")
+    bad = ('<img src="x.png"><p style="color:#aaa;background:#bbb">poor</p><div style="width:3000px">wide</div>'
+           r'<script>console.error("oops"); fetch("http://127.0.0.1:9/")</script>')
+    page.route("**/bad.html", lambda route: route.fulfill(body=html.replace("</article>", bad + "</article>"),
+                                                          content_type="text/html"))
+    found = "\n".join(looked_at(page, site + "book/bad.html", axe()) + page.faults)
+    for fault in ("image-alt", "color-contrast", "px wide", "console: oops", "asks http://127.0.0.1:9", "404"):
+        assert fault in found, fault
+
+
+@pytest.mark.parametrize("words, wanted", [
+    ("augmentation", "glossary"), ("freezing", "glossary"), ("동결", "glossary"), ("전이 학습", "syllabus"),
+])
+def test_search(site, page, words, wanted):
+    page.goto(f"{site}search.html?q={words}")
+    page.wait_for_selector("#search-results li a")
+    page.wait_for_function("!document.querySelector('#search-results > h2')?.textContent.startsWith('Searching')")
+    targets = page.eval_on_selector_all("#search-results li a", "links => links.map(a => a.getAttribute('href'))")
+    assert any(wanted in target for target in targets), targets
+    assert not page.faults
+
+
+def test_front_page_is_where_the_root_leads(site, page):
+    page.goto(site)
+    page.wait_for_url("**/book/intro.html")
+    assert "Measured" in page.title() and not page.faults
