@@ -67,7 +67,8 @@ def catalogue(app):
         lines += ["", f"## {heading}", ""] if entries else []
         for entry in entries:
             size = f"{entry.size / 1e6:.1f} MB" if entry.size >= 1e5 else f"{entry.size / 1e3:.0f} kB"
-            lines += [f"`{entry.name}`: {entry.title}", f": {entry.what[0].upper()}{entry.what[1:]}. {size}, from {entry.source}.",
+            what = entry.what[0].upper() + entry.what[1:]
+            lines += [f"`{entry.name}`: {entry.title}", f": {what}. {size}, from {entry.source}.",
                       f"  Licence: {entry.licence}. {entry.citation}", ""]
     return "\n".join(lines)
 
