@@ -73,6 +73,13 @@ class Encoder(nn.Module):
                               True, 1, 0.0, True, False, True)[0]
 
 
+def final(outputs, lengths):
+    """(B, D·H): each direction where it has read all, forward at the last word, backward at the first; or 0."""
+    rows, end = torch.arange(len(lengths), device=lengths.device), (lengths - 1).clamp(min=0)
+    ends = [output[:, 0] if way else output[rows, end] for way, output in enumerate(outputs)]
+    return torch.cat(ends, dim=1) * (lengths > 0)[:, None]
+
+
 class Reader(nn.Module):
     """A classifier on an `Encoder`. forward(ids (B, T)) -> logits (B,); padding changes nothing.
 
@@ -107,10 +114,7 @@ class Reader(nn.Module):
         count = mask.sum(dim=1)                                         # (B, 1)
         parts = []
         if self.pooling in ("last", "concat"):
-            rows, end = torch.arange(len(h), device=h.device), (count[:, 0] - 1).clamp(min=0)
-            # where each direction has read all: forward at the last word, backward at the first
-            last = [output[:, 0] if way else output[rows, end] for way, output in enumerate(outputs)]
-            parts.append(torch.cat(last, dim=1) * (count > 0))
+            parts.append(final(outputs, count[:, 0]))
         if self.pooling in ("mean", "concat"):
             parts.append((h * mask).sum(dim=1) / count.clamp(min=1))
         if self.pooling in ("max", "concat"):

@@ -1,0 +1,245 @@
+"""Sequence to sequence: forecasting a series, and an encoder-decoder that translates, with and without attention.
+
+Shapes: prices and returns (T, K) months and shares; source ids (B, S), target ids (B, T), memory (B, S, M).
+"""
+
+import math
+from collections import Counter
+
+import numpy as np
+import torch
+import torch.nn as nn
+import torch.nn.functional as F
+
+from helpers.readers import Encoder, final
+from helpers.text import PAD, Vocabulary, pad
+from helpers.training import Tensors, fit, predict
+
+# --- forecasting ----------------------------------------------------------------------------------
+
+
+def walk_forward(n, first, size):
+    """Folds (start, stop): train on what lies before `start`, test on start..stop-1, then move on by `size`."""
+    return [(start, min(start + size, n)) for start in range(first, n, size)]
+
+
+class Scaler:
+    """Mean 0 and standard deviation 1 on `past` (T, K), NaN left out; the future is scaled as the past was.
+
+    A column with fewer than `least` values is too young: it becomes NaN and so takes no part.
+    """
+
+    def __init__(self, past, least=24):
+        count = (~np.isnan(past)).sum(axis=0)
+        count = np.where(count < least, np.nan, count)
+        self.mean = np.nansum(past, axis=0) / count
+        self.std = np.sqrt(np.nansum((past - self.mean) ** 2, axis=0) / count)
+
+    def scale(self, x):
+        return (x - self.mean) / self.std
+
+    def unscale(self, z):
+        return z * self.std + self.mean
+
+
+def windows(series, length, start, stop):
+    """Pairs for the times start..stop-1 of series (T, K): x (N, length, 1) the values before, y (N, 1).
+
+    Each column gives its own pairs; those with a NaN are left out. -> x, y, where: (N, 2) time and column.
+    """
+    x, y, where = [], [], []
+    for t in range(max(start, length), stop):
+        for k in np.flatnonzero(~np.isnan(series[t - length:t + 1]).any(axis=0)):
+            x.append(series[t - length:t, k])
+            y.append(series[t, k])
+            where.append((t, k))
+    x, y = np.array(x, dtype=np.float32), np.array(y, dtype=np.float32)
+    return torch.from_numpy(x).view(-1, length, 1), torch.from_numpy(y).view(-1, 1), np.array(where)
+
+
+class Forecaster(nn.Module):
+    """LSTM over x (B, T, 1), a linear reading of its last state -> (B, 1)."""
+
+    def __init__(self, hidden=32):
+        super().__init__()
+        self.lstm, self.out = nn.LSTM(1, hidden, batch_first=True), nn.Linear(hidden, 1)
+
+    def forward(self, x):
+        return self.out(self.lstm(x)[0][:, -1])
+
+
+def forecast_step(model, batch):
+    """Sums over the batch: squared error."""
+    x, y = batch
+    return {"loss": (model(x) - y).square().sum()}
+
+
+def forecast(prices, on="returns", length=12, first=240, size=30, epochs=20, seed=0, **options):
+    """One-step forecasts of prices (T, K) in walk-forward folds: a fresh LSTM a fold, scaled on its past only.
+
+    on: what the LSTM reads and predicts, log "returns" or "prices". -> dict: `when` (N, 2) time and column, `last`
+    (N,) the price before, `truth` (N,), and the forecasts of the price (N,): `lstm`; `lag-1`, the last price
+    again; `drift`, the last price grown by the share's mean return of the past.
+    """
+    returns = np.full_like(prices, np.nan)
+    returns[1:] = np.diff(np.log(prices), axis=0)
+    series = {"returns": returns, "prices": prices}[on]
+    found = {name: [] for name in ("when", "last", "truth", "lstm", "lag-1", "drift")}
+    for fold, (start, stop) in enumerate(walk_forward(len(prices), first, size)):
+        scaler = Scaler(series[:start])
+        scaled = scaler.scale(series)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(1000 * seed + fold)
+            model = Forecaster()
+        optimizer = torch.optim.Adam(model.parameters(), 3e-3)
+        x, y, _ = windows(scaled, length, 0, start)
+        fit(model, Tensors(x, y), step=forecast_step, optimizer=optimizer, epochs=epochs, batch_size=64, clip=1.0,
+            seed=1000 * seed + fold, label=f"fold {fold + 1}", **options)
+        x, _, where = windows(scaled, length, start, stop)
+        t, k = where.T
+        answer = predict(model, Tensors(x)).numpy().ravel() * scaler.std[k] + scaler.mean[k]
+        last = prices[t - 1, k]
+        drift = Scaler(returns[:start]).mean[k]
+        for name, value in {"when": where, "last": last, "truth": prices[t, k], "lag-1": last,
+                            "lstm": last * np.exp(answer) if on == "returns" else answer,
+                            "drift": last * np.exp(drift)}.items():
+            found[name].append(value)
+    return {name: np.concatenate(parts) for name, parts in found.items()}
+
+
+def forecast_errors(found, name):
+    """Root mean squared errors of one forecast of `forecast`: of the log return, and of the price in per cent."""
+    gap = np.log(np.clip(found[name], 1e-9, None) / found["truth"])
+    relative = found[name] / found["truth"] - 1
+    return {"return": float(np.sqrt((gap**2).mean())), "price %": float(100 * np.sqrt((relative**2).mean()))}
+
+
+# --- encoder and decoder --------------------------------------------------------------------------
+
+START, END = 2, 3       # ids of <s> and </s>, the first two tokens of a target's vocabulary
+
+
+class Translator(nn.Module):
+    """Encoder-decoder of LSTMs (Sutskever 2014), with `attention` that of Luong (2015).
+
+    forward(source (B, S), target (B, T) beginning with <s>) -> logits (B, T, V) of the token after each. Without
+    attention all that the decoder knows of the source is one state of size `hidden`.
+    """
+
+    def __init__(self, source_size, target_size, width=32, hidden=96, attention=True):
+        super().__init__()
+        self.encoder = Encoder(source_size, "lstm", width, hidden, bidirectional=True, dropout=0.0, word_dropout=0.0)
+        self.start = nn.Linear(2 * hidden, hidden)
+        self.embedding = nn.Embedding(target_size, width, padding_idx=PAD)
+        self.decoder = nn.LSTM(width, hidden, batch_first=True)
+        self.key = nn.Linear(2 * hidden, hidden, bias=False) if attention else None
+        self.mix = nn.Linear(3 * hidden, hidden) if attention else None
+        self.out = nn.Linear(hidden, target_size)
+
+    def encode(self, source):
+        """-> memory (B, S, 2H), real (B, S), state: h, c (1, B, H)."""
+        real = source != PAD
+        outputs = self.encoder(source, real.sum(dim=1))
+        h = torch.tanh(self.start(final(outputs, real.sum(dim=1)))).unsqueeze(0)
+        return torch.cat(outputs, dim=2), real, (h, torch.zeros_like(h))
+
+    def decode(self, target, memory, real, state):
+        """Some steps of the decoder: target (B, T) -> logits (B, T, V), state, attention (B, T, S) or None."""
+        h, state = self.decoder(self.embedding(target), state)                      # (B, T, H)
+        weight = None
+        if self.key is not None:
+            score = h @ self.key(memory).transpose(1, 2)                            # (B, T, S) = h_tᵀ W m_s
+            weight = score.masked_fill(~real[:, None], -torch.inf).softmax(dim=2)
+            h = torch.tanh(self.mix(torch.cat([h, weight @ memory], dim=2)))        # (B, T, H)
+        return self.out(h), state, weight
+
+    def forward(self, source, target):
+        return self.decode(target, *self.encode(source))[0]
+
+
+def translation_step(model, batch):
+    """Sums over the batch: cross-entropy a token, sentences in which every token is right given those before."""
+    source, target = batch
+    logits, wanted = model(source, target[:, :-1]), target[:, 1:]
+    loss = F.cross_entropy(logits.transpose(1, 2), wanted, ignore_index=PAD, reduction="none")      # (B, T-1)
+    right = (logits.argmax(dim=2) == wanted) | (wanted == PAD)
+    return {"loss": (loss.sum(dim=1) / (wanted != PAD).sum(dim=1)).sum(), "correct": right.all(dim=1).sum()}
+
+
+@torch.no_grad()
+def greedy(model, source, longest):
+    """The likeliest token at each step: source (B, S) -> list of B lists of ids, without <s> and </s>."""
+    memory, real, state = model.encode(source)
+    token = torch.full((len(source), 1), START, device=source.device)
+    tokens = []
+    for _ in range(longest):
+        logits, state, _ = model.decode(token, memory, real, state)
+        token = logits.argmax(dim=2)
+        tokens.append(token)
+    return [_until_end(row) for row in torch.cat(tokens, dim=1).tolist()]
+
+
+@torch.no_grad()
+def beam(model, source, longest, width=4):
+    """The likeliest sentence found when the `width` best beginnings are kept at each step -> as `greedy`.
+
+    A sentence's score is the sum of its log-probabilities; </s> ends it, and it keeps its place by its score.
+    """
+    memory, real, (h, c) = model.encode(source)
+    batch, vocabulary = len(source), model.out.out_features
+    memory, real = memory.repeat_interleave(width, dim=0), real.repeat_interleave(width, dim=0)    # (B·k, ...)
+    state = h.repeat_interleave(width, dim=1), c.repeat_interleave(width, dim=1)
+    tokens = torch.full((batch * width, 1), START, device=source.device)
+    score = torch.full((batch, width), -torch.inf, device=source.device, dtype=h.dtype)
+    score[:, 0] = 0                                     # the beams begin alike: only the first one counts
+    done = torch.zeros(batch * width, dtype=torch.bool, device=source.device)
+    frozen = torch.full((vocabulary,), -torch.inf, device=source.device, dtype=h.dtype)
+    frozen[PAD] = 0                                     # what is finished goes on with padding, at no cost
+    first = torch.arange(batch, device=source.device)[:, None] * width
+    for _ in range(longest):
+        logits, state, _ = model.decode(tokens[:, -1:], memory, real, state)
+        step = torch.where(done[:, None], frozen, logits[:, 0].log_softmax(dim=1))                 # (B·k, V)
+        total = (score.view(-1, 1) + step).view(batch, width * vocabulary)
+        score, choice = total.topk(width, dim=1)                                                   # (B, k)
+        origin = (first + choice // vocabulary).view(-1)
+        token = (choice % vocabulary).view(-1, 1)
+        tokens = torch.cat([tokens[origin], token], dim=1)
+        state = tuple(s[:, origin] for s in state)
+        done = done[origin] | (token[:, 0] == END)
+    return [_until_end(row) for row in tokens.view(batch, width, -1)[:, 0, 1:].tolist()]
+
+
+def _until_end(ids):
+    return ids[:ids.index(END)] if END in ids else ids
+
+
+def parallel(pairs, source=None, target=None):
+    """Pairs of token lists -> (Tensors of ids, source vocabulary, target vocabulary); given ones are used."""
+    left, right = zip(*pairs)
+    source, target = source or Vocabulary.build(left), target or Vocabulary(_targets(right))
+    rows = [[START, *target.encode(tokens), END] for tokens in right]
+    return Tensors(pad([source.encode(tokens) for tokens in left]), pad(rows)), source, target
+
+
+def _targets(texts):
+    return ["<s>", "</s>", *Vocabulary.build(texts).tokens]
+
+
+def bleu(hypotheses, references, order=4):
+    """Corpus BLEU of token lists, one reference each, 0..1 (Papineni 2002), no smoothing.
+
+    exp(Σ log p_n / order) · min(1, exp(1 - r/c)): p_n the share of the hypotheses' n-grams that the reference has
+    (each as often as it stands there), r and c the lengths of references and hypotheses in all.
+    """
+    r, c = sum(map(len, references)), sum(map(len, hypotheses))
+    log_p = 0.0
+    for n in range(1, order + 1):
+        hits = total = 0
+        for said, wanted in zip(hypotheses, references, strict=True):
+            ours, theirs = (Counter(zip(*(tokens[k:] for k in range(n)))) for tokens in (said, wanted))
+            hits += (ours & theirs).total()
+            total += ours.total()
+        if hits == 0:
+            return 0.0
+        log_p += math.log(hits / total) / order
+    return math.exp(log_p + min(0.0, 1 - r / c))
