@@ -109,7 +109,10 @@ def _classes(folder):
     return sorted(p.name for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
 
 
-def _items(folder, classes):
+def folder_items(folder, classes):
+    """[(path, label)] of the pictures in folder/CLASS/, in order; every class must hold one at least."""
+    if not folder.is_dir():
+        raise UserError(f"there is no folder {folder}")
     items = []
     for label, name in enumerate(classes):
         pictures = _pictures(folder / name) if (folder / name).is_dir() else []
@@ -149,12 +152,12 @@ def class_folder(path, *, valid=0.2, seed=0, classes=None):
     if missing := sorted(set(classes or []) - set(found)):
         raise UserError(f"{inside} lacks the class folders {', '.join(missing)}")
     classes = classes or found
-    items = _items(inside, classes)
+    items = folder_items(inside, classes)
     for name in ("val", "valid", "validation"):
         if "train" in names and name in names:
             other = path / names[name]
             if strange := sorted(set(_classes(other)) - set(found)):
                 raise UserError(f"{other} has classes that {inside} lacks: {', '.join(strange)}")
-            return items, _items(other, classes), classes
+            return items, folder_items(other, classes), classes
     train, held = split([label for _, label in items], valid, seed)
     return [items[i] for i in train], [items[i] for i in held], classes

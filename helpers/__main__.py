@@ -1,0 +1,88 @@
+"""The command line: `python -m helpers`. The same code as the notebooks, for real data and real GPUs."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from helpers import cli
+from helpers.cli import clear
+from helpers.transfer_cli import app as transfer
+
+app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False,
+                  help="Deep Learning, Measured: data, training, prediction and recorded experiments.")  # fmt: skip
+data = typer.Typer(no_args_is_help=True, help="The data sets and weights of the course.")
+app.add_typer(data, name="data")
+app.add_typer(transfer, name="transfer")
+
+
+def _size(n):
+    for unit in ("B", "kB", "MB", "GB"):
+        if n < 1000 or unit == "GB":
+            return f"{n:.0f} {unit}" if unit == "B" else f"{n:.1f} {unit}"
+        n /= 1000
+
+
+@data.command("list")
+@clear
+def list_(json_: cli.Json = False):
+    """Every entry of the catalogue: tier, size, licence, and whether it is on this machine."""
+    from helpers.data import rows
+
+    table = rows()
+    lines = [f"{'name':<20} tier {'size':>9}  {'state':<10} licence"]
+    lines += [f"{r['name']:<20} {r['tier']:>4} {_size(r['size']):>9}  {r['state']:<10} {r['licence']}" for r in table]
+    cli.answer({"data": table}, json_, "\n".join(lines))
+
+
+@data.command()
+@clear
+def fetch(names: Annotated[list[str] | None, typer.Argument(help="Entries; all built-in ones if left out.")] = None,
+          json_: cli.Json = False):  # fmt: skip
+    """Download, check and store data sets; what is there and sound is left alone."""
+    from helpers.data import fetch as get
+    from helpers.data import fetch_all, find
+
+    for name in names or []:
+        find(name)  # a wrong name is said before the first download
+    done = [(name, get(name)) for name in names] if names else fetch_all(tier=1)
+    cli.answer({name: str(path) for name, path in done}, json_, "\n".join(f"{name}: {path}" for name, path in done))
+
+
+@data.command()
+@clear
+def verify(names: Annotated[list[str] | None, typer.Argument(help="Entries; all of them if left out.")] = None,
+           json_: cli.Json = False):  # fmt: skip
+    """Read every stored file again and compare its SHA-256. Exit status 2 where one is corrupt."""
+    from helpers.data import UserError
+    from helpers.data import verify as check
+
+    results = [row for name in names for row in check(name)] if names else check()
+    cli.answer(dict(results), json_, "\n".join(f"{name}: {status}" for name, status in results))
+    if bad := [name for name, status in results if status.startswith("corrupt")]:
+        raise UserError(f"corrupt: {', '.join(bad)}; `python -m helpers data fetch {' '.join(bad)}` fetches them again")
+
+
+@app.command()
+@clear
+def experiment(
+    name: Annotated[str, typer.Argument(help="Its name; `list` shows all.")],
+    seeds: Annotated[int, typer.Option(min=1, help="Seeds 0 .. N-1.")] = 3,
+    scale: Annotated[str, typer.Option(help="tiny (a test), small (two CPU cores), full (a GPU).")] = "small",
+    folder: Annotated[Path | None, typer.Option(help="Where NAME.json goes; the course's results/ by default.")] = None,
+    jobs: Annotated[int, typer.Option(min=1, help="Processes at once.")] = 1,
+    json_: cli.Json = False,
+):  # fmt: skip
+    """Run a recorded experiment and write results/NAME.json; one that was stopped goes on where it was."""
+    from helpers import experiments
+
+    if name == "list":
+        lines = [f"{n:<20} {question}" for n, (_, question) in experiments.EXPERIMENTS.items()]
+        return cli.answer({n: q for n, (_, q) in experiments.EXPERIMENTS.items()}, json_, "\n".join(lines))
+    record = experiments.run(name, seeds, scale, folder, jobs, log=cli.epoch_line)
+    summary = {"name": name, "runs": len(record["runs"]), "seconds": record["seconds"], "scale": scale}
+    cli.answer(summary, json_, f"{name}: {summary['runs']} runs, {summary['seconds']} s")
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,149 @@
+"""Recorded runs: experiments that need more than a notebook's four minutes.
+
+An experiment is a question with arms. `arms(scale)` of its module gives {arm: function(seed) -> {metric:
+number}}; `run` measures every arm with every seed and writes `results/NAME.json` after each one, so a
+run that was stopped goes on where it was. A notebook draws from the record, measures one arm again
+live, and `agrees` says whether the two belong together.
+"""
+
+import importlib
+import json
+import os
+import platform
+import time
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from datetime import date
+from pathlib import Path
+
+from helpers import checkpoint
+from helpers.data import UserError
+from helpers.progress import bar
+
+ROOT = Path(__file__).resolve().parent.parent
+SCALES = ("tiny", "small", "full")
+# name: (module with the arms, the question that it answers)
+EXPERIMENTS = {
+    "transfer-leaves": ("helpers.transfer_study:strategies", "Which strategy is best at 20 pictures a class?"),
+    "transfer-rule": ("helpers.transfer_study:rule", "Does the 2x2 rule of transfer learning pick the best strategy?"),
+    "transfer-depth": ("helpers.transfer_study:depth", "How does accuracy depend on the number of frozen blocks?"),
+}
+
+
+def arms(name, scale):
+    """{arm: function(seed)} of an experiment."""
+    if name not in EXPERIMENTS:
+        raise UserError(f"there is no experiment {name!r}; there are {', '.join(EXPERIMENTS)}")
+    if scale not in SCALES:
+        raise UserError(f"scale {scale!r} is not one of {', '.join(SCALES)}")
+    module, function = EXPERIMENTS[name][0].split(":")
+    return getattr(importlib.import_module(module), function)(scale)
+
+
+def versions():
+    """The versions that a result depends on."""
+    from importlib.metadata import version
+
+    names = ("torch", "torchvision", "timm", "accelerate", "numpy", "scikit-learn", "opencv-python-headless")
+    return {"python": platform.python_version()} | {name: version(name) for name in names}
+
+
+def _one(name, scale, arm, seed, threads):
+    import torch
+
+    torch.set_num_threads(threads)
+    started = time.monotonic()
+    values = arms(name, scale)[arm](seed)
+    return values | {"seconds": time.monotonic() - started}
+
+
+def run(name, seeds=3, scale="small", folder=None, jobs=1, log=None):
+    """Measure all arms with seeds 0..seeds-1 and write the record; what it already holds is kept.
+
+    jobs  processes at once, which share the cores. Returns the record.
+    """
+    if seeds < 1 or jobs < 1:
+        raise UserError("seeds and jobs must be at least 1")
+    names = list(arms(name, scale))
+    path = Path(folder or ROOT / "results") / f"{name}.json"
+    command = f"python -m helpers experiment {name} --seeds {seeds} --scale {scale}"
+    record = {"name": name, "question": EXPERIMENTS[name][1], "scale": scale, "command": command,
+              "runs": [], "arms": names}  # fmt: skip
+    if path.exists():
+        old = json.loads(path.read_text())
+        if old["scale"] != scale:
+            raise UserError(f"{path} was measured at scale {old['scale']}: move it away, or use another --folder")
+        record["runs"] = old["runs"]
+    done = {(r["arm"], r["seed"]) for r in record["runs"]}
+    tasks = [(arm, seed) for seed in range(seeds) for arm in names if (arm, seed) not in done]
+
+    def keep(arm, seed, values):
+        record["runs"].append({"arm": arm, "seed": seed, **{k: round(v, 6) for k, v in values.items()}})
+        record["runs"].sort(key=lambda r: (names.index(r["arm"]) if r["arm"] in names else -1, r["seed"]))
+        record.update(date=date.today().isoformat(), versions=versions(), cores=os.cpu_count(), jobs=jobs,
+                      seconds=round(sum(r["seconds"] for r in record["runs"])))  # fmt: skip
+        checkpoint.write_atomically(path, (json.dumps(record, indent=1, ensure_ascii=False) + "\n").encode())
+        if log:
+            log({"arm": arm, "seed": seed} | values)
+
+    with bar(name, len(tasks)) as progress:
+        if jobs == 1:
+            import torch
+
+            for i, (arm, seed) in enumerate(tasks, 1):
+                keep(arm, seed, _one(name, scale, arm, seed, torch.get_num_threads()))
+                progress.update(i)
+        else:
+            import multiprocessing
+
+            context = multiprocessing.get_context("spawn")  # forking after OpenMP has started can hang
+            with ProcessPoolExecutor(jobs, mp_context=context) as pool:
+                threads = max(1, (os.cpu_count() or 1) // jobs)
+                waiting = {pool.submit(_one, name, scale, *task, threads): task for task in tasks}
+                for i, future in enumerate(as_completed(waiting), 1):
+                    keep(*waiting[future], future.result())
+                    progress.update(i)
+    return record
+
+
+class Record:
+    """A record as a notebook reads it: `record["arm", "metric"]` is the list of values, one per seed."""
+
+    def __init__(self, name, folder=None):
+        path = Path(folder or ROOT / "results") / f"{name}.json"
+        if not path.exists():
+            raise UserError(f"there is no record {path}: run python -m helpers experiment {name}")
+        self.data = json.loads(path.read_text())
+
+    def __getitem__(self, key):
+        arm, metric = key
+        values = [r[metric] for r in self.data["runs"] if r["arm"] == arm]
+        if not values:
+            raise KeyError(f"no {metric} of {arm}; the arms are {self.data['arms']}")
+        return values
+
+    def difference(self, arm, other, metric):
+        """Paired differences arm - other, seed by seed: what both share (the data of the seed) cancels."""
+        by_seed = [{r["seed"]: r[metric] for r in self.data["runs"] if r["arm"] == a} for a in (arm, other)]
+        return [by_seed[0][seed] - by_seed[1][seed] for seed in sorted(by_seed[0].keys() & by_seed[1].keys())]
+
+    def agrees(self, arm, metric, value):
+        """Does one new measurement belong to the recorded ones? (low, high) of the 95 % prediction interval,
+        mean +- t_{n-1} s sqrt(1 + 1/n), and whether `value` lies inside.
+        """
+        import numpy as np
+        from scipy.stats import t
+
+        x = np.array(self[arm, metric])
+        half = t.ppf(0.975, len(x) - 1) * x.std(ddof=1) * (1 + 1 / len(x)) ** 0.5
+        low, high = x.mean() - half, x.mean() + half
+        return float(low), float(high), bool(low <= value <= high)
+
+    def _repr_html_(self):
+        d = self.data
+        return (
+            f"<p>Recorded run <code>{d['command']}</code>: {d['date']}, {d['seconds'] / 60:.0f} CPU minutes with "
+            f"{d['cores']} cores, torch {d['versions']['torch']}.</p>"
+        )
+
+    def __repr__(self):
+        return f"Recorded run `{self.data['command']}`, {self.data['date']}, torch {self.data['versions']['torch']}"
