@@ -142,21 +142,22 @@ def affine(x, angle=0.0, dx=0.0, dy=0.0, scale=1.0, shear=0.0, fill=0):
     What comes from outside the picture is `fill`.
     """
     _check(x)
-    angle, dx, dy, scale, shear = torch.broadcast_tensors(
-        *(_column(v, x).view(-1) for v in (angle, dx, dy, scale, shear))
-    )
-    (B, _, H, W), a, k = x.shape, torch.deg2rad(angle), torch.tan(torch.deg2rad(shear))
+    (_, _, H, W), pixel = x.shape, x if x.is_floating_point() else x.float()
+    angle, dx, dy, scale, shear = (_column(v, x).to(pixel.dtype) for v in (angle, dx, dy, scale, shear))
+    a, k = torch.deg2rad(angle), torch.tan(torch.deg2rad(shear))
     cos, sin = torch.cos(a) / scale, torch.sin(a) / scale
-    # A^-1 = [[1, k], [0, 1]] R(-angle) / scale
-    m00, m01, m10, m11 = cos - k * sin, sin + k * cos, -sin, cos
-    # affine_grid counts x from -1 to 1 over the width and y from -1 to 1 over the height
-    row0 = torch.stack([m00, m01 * (H / W), -(m00 * dx + m01 * dy) * (2 / W)], -1)
-    row1 = torch.stack([m10 * (W / H), m11, -(m10 * dx + m11 * dy) * (2 / H)], -1)
-    theta = torch.stack([row0, row1], 1).expand(B, 2, 3)  # (B, 2, 3)
+    # A^-1 = [[1, k], [0, 1]] R(-angle) / scale; its columns, times 2 / width and 2 / height, because grid_sample
+    # counts x from -1 to 1 over the width and y from -1 to 1 over the height
+    to_x = torch.cat([(cos - k * sin) * (2 / W), -sin * (2 / H)], -1)  # (B, 1, 1, 2)
+    to_y = torch.cat([(sin + k * cos) * (2 / W), cos * (2 / H)], -1)
+    j = torch.arange(W, dtype=pixel.dtype, device=x.device).view(1, 1, W, 1) - (W - 1) / 2
+    i = torch.arange(H, dtype=pixel.dtype, device=x.device).view(1, H, 1, 1) - (H - 1) / 2
+    source = to_x * (j - dx) + to_y * (i - dy)  # (B, H, W, 2): A^-1 (p - t)
+    source = source.expand(len(x), H, W, 2)
     # outside the picture grid_sample gives 0; with the values counted from `fill` that becomes `fill`
-    values = x if x.is_floating_point() else x.float()
-    grid = F.affine_grid(theta.to(values.dtype), list(x.shape), align_corners=False)
-    out = F.grid_sample(values - fill, grid, padding_mode="zeros", align_corners=False) + fill
+    pixel = pixel - fill if fill else pixel
+    out = F.grid_sample(pixel, source, padding_mode="zeros", align_corners=False)  # bilinear
+    out = out + fill if fill else out
     return out if x.is_floating_point() else out.round_().to(x.dtype)
 
 
@@ -192,7 +193,7 @@ def _grey(x):
 def _blend(x, other, factor):
     """factor x + (1 - factor) other, clipped: between the two below 1, beyond x above 1."""
     factor = _column(factor, x)
-    return _clip(torch.addcmul(x * factor, other, 1 - factor), x)
+    return _clip((x * factor).addcmul_(other, 1 - factor), x)
 
 
 def brightness(x, factor):
