@@ -15,6 +15,7 @@ FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-
 READY = """async () => {
     document.querySelectorAll('details').forEach(d => { d.removeAttribute('name'); d.open = true; });
     if (window.MathJax?.startup) await MathJax.startup.promise;
+    await new Promise(done => setTimeout(done, 1000));      // what was opened fades in
 }"""
 
 
