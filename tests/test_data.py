@@ -742,4 +742,11 @@ def test_voc_look_alike_unpacks_both_archives_into_one_folder(cache, server, mon
     look_alike("voc2007", server, monkeypatch, [train, make_tar({f"{sets}/test.txt": b"3\n"}, "w")])
     folder = data.fetch("voc2007", progress=False)
     assert folder.name == "VOC2007"
-    assert sorted(path.stem for path in (folder / "ImageSets/Main").iterdir()) == ["test", "train", "val"]
+    parts = folder / "ImageSets" / "Main"
+    assert sorted(path.stem for path in parts.iterdir()) == ["test", "train", "val"]
+    for part in ("train", "test"):  # a file of the first archive, and one of the second
+        damage(parts / f"{part}.txt", "empty")
+        assert data.verify("voc2007") == [("voc2007", f"corrupt: files/{sets}/{part}.txt")]
+        data.fetch("voc2007", progress=False)
+        assert (parts / f"{part}.txt").read_bytes() != b""
+    assert len(server.asked) == 2
