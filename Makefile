@@ -29,7 +29,7 @@ test: lint data ## lint, unit tests, every notebook re-run and compared, the boo
 lab: data       ## study the lectures in JupyterLab
 	@mkdir -p .venv/share/jupyter/lab/settings
 	@cp tools/lab_overrides.json .venv/share/jupyter/lab/settings/overrides.json
-	$(BIN)/jupyter lab notebooks/README.md
+	$(BIN)/jupyter lab --LabApp.default_url=/lab/tree/notebooks/README.md
 
 notebooks: data ## run every notebook again and store its outputs (one: NOTEBOOK=notebooks/06_transfer_learning.ipynb)
 	$(BIN)/python -m tools.notebooks $(NOTEBOOK)
