@@ -115,25 +115,22 @@ def iou_matrix(a, b):
 
 # ---------------------------------------------------------------- non-maximum suppression
 
-def nms(boxes, scores, threshold, labels=None):
+def nms(boxes, scores, threshold):
     """Greedy non-maximum suppression: the indices of the boxes that stay, best score first.
 
     From the best score down, a box stays unless a better box *that itself stayed* overlaps it by
-    IoU > threshold. boxes (N, 4) xyxy, scores (N,) -> (K,) int64. With `labels` (N,) only boxes of the
-    same label suppress each other. Among equal scores the earlier box comes first.
+    IoU > threshold. boxes (N, 4) xyxy, scores (N,) -> (K,) int64. Among equal scores the earlier box
+    comes first.
 
     Row i of the matrix `beats` says which boxes i removes if it stays. "Who stays" is then
         stays[j] = not any_i (stays[i] and beats[i, j]),
     solved by repeating the line: `beats` is strictly upper triangular, so after t rounds the first t
-    boxes are final, and in practice a few rounds do ("Cluster-NMS", Zheng et al. 2020). The memory is
-    O(N^2): keep the best few thousand boxes before you call it.
+    boxes are final, and in practice a few rounds do ("Cluster-NMS", Zheng et al. 2020). The memory grows
+    with N^2: keep the best few thousand boxes before you call it.
     """
     order = scores.argsort(descending=True, stable=True)
     boxes = boxes[order]
     beats = (iou_matrix(boxes, boxes) > threshold).triu(1)                                       # (N, N)
-    if labels is not None:
-        labels = labels[order]
-        beats &= labels[:, None] == labels
     stays, before = torch.ones_like(order, dtype=torch.bool), None
     while before is None or not torch.equal(stays, before):
         before, stays = stays, ~(beats & stays[:, None]).any(0)
@@ -141,8 +138,13 @@ def nms(boxes, scores, threshold, labels=None):
 
 
 def batched_nms(boxes, scores, labels, threshold):
-    """`nms` per label, in torchvision's order of arguments: (N, 4), (N,), (N,) -> (K,)."""
-    return nms(boxes, scores, threshold, labels)
+    """`nms` within each label: boxes (N, 4), scores (N,), labels (N,) -> (K,) int64, best score first."""
+    kept = [torch.zeros(0, dtype=torch.long, device=boxes.device)]
+    for label in labels.unique():
+        members = (labels == label).nonzero()[:, 0]
+        kept.append(members[nms(boxes[members], scores[members], threshold)])
+    kept = torch.cat(kept).sort()[0]                       # so that of equal scores the earlier box comes first
+    return kept[scores[kept].argsort(descending=True, stable=True)]
 
 
 # ---------------------------------------------------------------- anchors

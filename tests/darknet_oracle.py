@@ -155,18 +155,20 @@ class Oracle:
         """The gradient that layer i sends back, flat: minus the derivative of the loss."""
         return np.ctypeslib.as_array(self.dk_delta(net, i), (self.dk_outputs(net, i),)).copy()
 
-    def boxes(self, net, height, width, threshold, nms):
-        """Decoded boxes of a picture of that size after NMS: (N, 4) cxcywh in pixels, (N, classes)."""
+    def boxes(self, net, height, width, threshold, nms, classes):
+        """Decoded boxes of a picture of that size after NMS: (N, 4) cxcywh in pixels, (N, classes).
+
+        (`Detection.classes` cannot be relied on: only [yolo] sets it.)
+        """
         count = C.c_int(0)
         found = self.get_network_boxes(net, width, height, threshold, 0.5, None, 0, C.byref(count))
         n = count.value
         if n and nms:
-            self.do_nms_sort(found, n, found[0].classes, nms)
+            self.do_nms_sort(found, n, classes, nms)
         boxes = np.array([[getattr(found[i].bbox, k) for k in "xywh"] for i in range(n)]).reshape(n, 4)
-        scores = np.array([np.ctypeslib.as_array(found[i].prob, (found[i].classes,)).copy()
-                           for i in range(n)]).reshape(n, -1)
+        scores = np.array([np.ctypeslib.as_array(found[i].prob, (classes,)).copy() for i in range(n)])
         self.free_detections(found, n)
-        return boxes, scores
+        return boxes, scores.reshape(n, classes)
 
 
 def pointer(array):

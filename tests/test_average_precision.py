@@ -108,7 +108,8 @@ def assert_equal(ours, theirs, standard=True):
 
 
 CASES = {"plain": {}, "crowds": {"crowds": 0.25}, "ties": {"ties": True},
-         "whole": {"whole": True, "ties": True}, "whole_crowds": {"whole": True, "crowds": 0.3, "ties": True}, "tight": {"spread": 0.02},
+         "whole": {"whole": True, "ties": True}, "whole_crowds": {"whole": True, "crowds": 0.3, "ties": True},
+         "tight": {"spread": 0.02},
          "many": {"pictures": 3, "most": 150, "classes": 1}}
 
 
