@@ -33,10 +33,7 @@ def read_image(path):
             image.load()
             image = ImageOps.exif_transpose(image)
             if image.mode.startswith(("I", "F")):  # 16 and 32 bits a pixel: PIL's own conversion would clip them
-                x = np.asarray(image, dtype=np.float64)
-                top = 65535.0 if image.mode.startswith("I") and x.max() > 255 else 255.0 if x.max() > 1 else 1.0
-                grey = np.clip(x / top * 255 + 0.5, 0, 255).astype(np.uint8)
-                return np.repeat(grey[:, :, None], 3, axis=2)
+                return np.repeat(_to_bytes(np.asarray(image), image.mode)[:, :, None], 3, axis=2)
             if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
                 image = image.convert("RGBA")
                 image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
@@ -49,19 +46,28 @@ def read_image(path):
         raise UserError(f"{path} is no readable picture: replace it, or remove it from the folder") from error
 
 
+def _to_bytes(x, mode):
+    """Grey values (H, W) of more than 8 bits -> uint8, by the range that they were stored with.
+
+    "I;16" says 16 bits. 32-bit integers ("I") and floats ("F") do not say: the smallest usual range that
+    holds them all is taken, 0..1 (floats only), 0..255 or 0..65535, and beyond these their own largest value.
+    """
+    x = np.nan_to_num(x.astype(np.float64), nan=0.0, posinf=0.0, neginf=0.0)
+    most = x.max()
+    ranges = {"I": (255.0, 65535.0), "F": (1.0, 255.0, 65535.0)}.get(mode, (65535.0,))
+    top = next((top for top in ranges if most <= top), most)
+    return np.clip(x / top * 255 + 0.5, 0, 255).astype(np.uint8)
+
+
 def fit_square(image, size):
-    """(H, W, 3) -> (3, size, size) uint8: the short side to `size`, then the middle.
+    """(H, W, 3) -> (3, size, size) uint8: the largest square in the middle, resized.
 
     Antialiased (bicubic), unlike a plain `F.interpolate`: a shrunk photograph that is not smoothed
     first has patterns that the pretrained weights never saw.
     """
-    from PIL import Image
+    from PIL import Image, ImageOps
 
-    h, w = image.shape[:2]
-    scale = size / min(h, w)
-    image = Image.fromarray(image).resize((max(size, round(w * scale)), max(size, round(h * scale))), Image.BICUBIC)
-    left, top = (image.width - size) // 2, (image.height - size) // 2
-    image = np.array(image.crop((left, top, left + size, top + size)))
+    image = np.array(ImageOps.fit(Image.fromarray(image), (size, size), Image.BICUBIC))  # only the square is resized
     return torch.from_numpy(image).permute(2, 0, 1).contiguous()
 
 
@@ -84,16 +90,23 @@ class PictureFolder(Dataset):
         Either way every file is opened now: a broken one is named before the training starts, not after an hour.
         """
         keep = len(self) * 3 * self.size**2 <= CACHE_BYTES
-        rows = []
-        with ThreadPoolExecutor() as pool:  # PIL decodes outside Python's lock
-            for row in track(pool.map(self.__getitem__ if keep else self._check, range(len(self))), label, len(self)):
-                rows.append(row)
-        if not keep:
-            return self
-        return Tensors(torch.stack([x for x, _ in rows]), torch.tensor([y for _, y in rows]))
+        x = torch.empty(len(self) if keep else 0, 3, self.size, self.size, dtype=torch.uint8)
 
-    def _check(self, i):
-        read_image(self.items[i][0])
+        def read(i):
+            path = self.items[i][0]
+            try:
+                image = read_image(path)
+            except UserError as error:
+                return path, error
+            if keep:
+                x[i] = fit_square(image, self.size)
+
+        with ThreadPoolExecutor() as pool:  # PIL decodes outside Python's lock
+            broken = [b for b in track(pool.map(read, range(len(self))), label, len(self)) if b is not None]
+        if broken:
+            rest = [str(path) for path, _ in broken[1:4]] + [f"{len(broken) - 4} more"] * (len(broken) > 4)
+            raise UserError(f"{broken[0][1]}{'; the same for ' * bool(rest) + ', '.join(rest)}")
+        return Tensors(x, torch.tensor([y for _, y in self.items])) if keep else self
 
 
 def _pictures(folder):
@@ -101,7 +114,8 @@ def _pictures(folder):
     pictures = [p for p in files if p.suffix.lower() in EXTENSIONS]
     others = len(files) - len(pictures)
     if others:
-        print(f"{folder}: passed over {others} files that are no pictures by their name", file=sys.stderr)
+        what = "1 file that is no picture" if others == 1 else f"{others} files that are no pictures"
+        print(f"{folder}: passed over {what} by name", file=sys.stderr)
     return pictures
 
 
@@ -159,5 +173,8 @@ def class_folder(path, *, valid=0.2, seed=0, classes=None):
             if strange := sorted(set(_classes(other)) - set(found)):
                 raise UserError(f"{other} has classes that {inside} lacks: {', '.join(strange)}")
             return items, folder_items(other, classes), classes
-    train, held = split([label for _, label in items], valid, seed)
+    labels = [label for _, label in items]
+    if lonely := [name for label, name in enumerate(classes) if labels.count(label) < 2]:
+        raise UserError(f"{inside / lonely[0]} has one picture: splitting off a validation set needs two")
+    train, held = split(labels, valid, seed)
     return [items[i] for i in train], [items[i] for i in held], classes
