@@ -1,4 +1,4 @@
-"""Linear models on n-grams: naive Bayes and TF-IDF with logistic regression, in the form that can be stored."""
+"""Linear models on n-grams: naive Bayes, logistic regression on TF-IDF, and both in one; all can be stored."""
 
 import numpy as np
 import torch
@@ -22,10 +22,9 @@ class NGramModel(nn.Module):
         self.register_buffer("idf", torch.zeros(len(self.terms), dtype=torch.float64))   # 0: binary counts
 
     @classmethod
-    def of(cls, texts, low, high, min_count=1):
-        """With the n-grams of these lists of tokens as terms."""
-        grams = (ngrams(tokens, low, high) for tokens in texts)
-        return cls(Vocabulary.build(grams, min_count).tokens, low, high)
+    def of(cls, texts, low, high):
+        """With all n-grams of these lists of tokens as terms."""
+        return cls(Vocabulary.build(ngrams(tokens, low, high) for tokens in texts).tokens, low, high)
 
     def counts(self, texts):
         """(N, V) sparse: how often each term stands in each text."""
@@ -62,27 +61,40 @@ def naive_bayes(texts, labels, low=1, high=2, smoothing=1.0, prior=True):
     w = log (p/|p|)/(q/|q|) with p = smoothing + Σ x over the texts of class 1, q over those of class 0;
     b = log n_1/n_0, or 0 without `prior` (both classes thought equally frequent).
     """
-    model = NGramModel.of(texts, low, high)
-    x, labels = model.features(texts), np.asarray(labels)
-    p, q = (smoothing + x[np.flatnonzero(labels == k)].sum(axis=0) for k in (1, 0))
-    model.weight = torch.from_numpy(np.log(p / p.sum()) - np.log(q / q.sum()))
+    model, labels = NGramModel.of(texts, low, high), np.asarray(labels)
+    model.weight = torch.from_numpy(log_ratio(model.features(texts), labels, smoothing))
     if prior:
         model.bias += np.log((labels == 1).sum() / (labels == 0).sum())
     return model
 
 
-def tfidf_regression(texts, labels, low=1, high=2, strength=10.0, balanced=True, min_count=1):
+def log_ratio(x, labels, smoothing=1.0):
+    """(V,) log (p/|p|)/(q/|q|) from binary counts x (N, V): how much a term speaks for class 1."""
+    p, q = (smoothing + x[np.flatnonzero(labels == k)].sum(axis=0) for k in (1, 0))
+    return np.log(p / p.sum()) - np.log(q / q.sum())
+
+
+def tfidf_regression(texts, labels, low=1, high=2, strength=10.0, balanced=True, ratio=False):
     """Logistic regression on TF-IDF of n-grams: an NGramModel.
 
     idf = 1 + log (1 + n)/(1 + df), rows scaled to length 1; `strength` is the C of scikit-learn, which does the
-    fitting; `balanced` weighs the classes equally; terms seen less than `min_count` times are left out.
+    fitting; `balanced` weighs the classes equally. With `ratio` each feature is multiplied by its log ratio, so
+    that the penalty pulls towards naive Bayes instead of towards 0 (Wang and Manning 2012, there NBSVM).
     """
     from sklearn.linear_model import LogisticRegression
 
-    model = NGramModel.of(texts, low, high, min_count)
-    df = model.features(texts).sum(axis=0)                              # idf is still 0: how many texts have it
-    model.idf = torch.from_numpy(1 + np.log((1 + len(texts)) / (1 + df)))
+    model, labels = NGramModel.of(texts, low, high), np.asarray(labels)
+    binary = model.features(texts)                                      # as long as idf is 0
+    model.idf = torch.from_numpy(1 + np.log((1 + len(texts)) / (1 + binary.sum(axis=0))))
+    x, factor = model.features(texts), log_ratio(binary, labels) if ratio else 1.0
+    if ratio:
+        x.data *= factor[x.indices]
     fitted = LogisticRegression(C=strength, class_weight="balanced" if balanced else None, max_iter=1000)
-    fitted.fit(model.features(texts), labels)
-    model.weight, model.bias = torch.from_numpy(fitted.coef_[0]), torch.tensor(fitted.intercept_[0])
+    fitted.fit(x, labels)
+    model.weight, model.bias = torch.from_numpy(fitted.coef_[0] * factor), torch.tensor(fitted.intercept_[0])
     return model
+
+
+def ratio_regression(texts, labels, low=1, high=2, strength=5.0, balanced=True):
+    """`tfidf_regression` with `ratio`: mostly the best linear model here."""
+    return tfidf_regression(texts, labels, low, high, strength, balanced, ratio=True)

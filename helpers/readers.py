@@ -1,6 +1,7 @@
 """Networks that read: a recurrent encoder, a classifier and a language model on top of it.
 
-Shapes: ids (B, T) padded on the right, embedded (B, T, E), outputs of a direction (B, T, H), logits (B,).
+Shapes: ids (B, T), or (B, T, G) where tokens are spelled (`text.Spelling`), padded on the right; embedded
+(B, T, E), outputs of a direction (B, T, H), logits (B,).
 Lengths come from the ids and stay on the device: nothing waits for it.
 """
 
@@ -12,6 +13,11 @@ from helpers.text import PAD, UNKNOWN
 
 RUN = {"rnn": torch.rnn_tanh, "lstm": torch.lstm, "gru": torch.gru}     # what nn.RNN, nn.LSTM, nn.GRU call
 CELL = {"rnn": nn.RNN, "lstm": nn.LSTM, "gru": nn.GRU}
+
+
+def words(ids):
+    """The numbers of the tokens themselves, (B, T), of plain or spelled ids."""
+    return ids if ids.dim() == 2 else ids[..., 0]
 
 
 def reverse(x, lengths):
@@ -50,10 +56,7 @@ class Encoder(nn.Module):
         self.width = hidden if cell else width                          # of an output
 
     def forward(self, ids, lengths):
-        if self.training and self.word_dropout:
-            unknown = (torch.rand(ids.shape, device=ids.device) < self.word_dropout) & (ids != PAD)
-            ids = ids.masked_fill(unknown, UNKNOWN)
-        x = locked_dropout(self.embedding(ids), self.dropout, self.training)          # (B, T, E)
+        x = locked_dropout(self.embed(ids), self.dropout, self.training)              # (B, T, E)
         outputs = [] if self.cell else [x]
         for way, layers in enumerate(self.directions):
             h = reverse(x, lengths) if way else x
@@ -61,6 +64,21 @@ class Encoder(nn.Module):
                 h = locked_dropout(self.run(layer, h), self.dropout, self.training)   # (B, T, H)
             outputs.append(reverse(h, lengths) if way else h)
         return outputs
+
+    def embed(self, ids):
+        """(B, T[, G]) -> (B, T, E): the token's vector, or Σ/√n of its own and those of its n-grams."""
+        if self.training and self.word_dropout:
+            token = words(ids)
+            hidden = (torch.rand(token.shape, device=ids.device) < self.word_dropout) & (token != PAD)
+            if ids.dim() == 2:
+                ids = ids.masked_fill(hidden, UNKNOWN)
+            else:                                                       # the spelling is hidden with the token
+                token = token.masked_fill(hidden, UNKNOWN)[..., None]
+                ids = torch.cat([token, ids[..., 1:].masked_fill(hidden[..., None], PAD)], dim=2)
+        x = self.embedding(ids)
+        if ids.dim() == 2:
+            return x
+        return x.sum(dim=2) / (ids != PAD).sum(dim=2, keepdim=True).clamp(min=1).to(x.dtype).sqrt()
 
     def run(self, layer, x):
         if not (self.training and self.weight_drop):
@@ -96,13 +114,13 @@ class Reader(nn.Module):
         self.register_buffer("balance", torch.ones(2))
 
     def forward(self, ids):
-        real = ids != PAD                                               # (B, T)
+        real = words(ids) != PAD                                        # (B, T)
         outputs = self.encoder(ids, real.sum(dim=1))
         return self.head(self.pool(outputs, real)).squeeze(1)
 
     def attention(self, ids):
         """The weight of each word, (B, T), zero on padding; needs pooling="attention"."""
-        real = ids != PAD
+        real = words(ids) != PAD
         return self._weights(torch.cat(self.encoder(ids, real.sum(dim=1)), dim=2), real)
 
     def _weights(self, h, real):
@@ -150,8 +168,8 @@ class LanguageModel(nn.Module):
 
     def forward(self, ids):
         """(B,) mean negative log-likelihood of the words of each text, nats a word."""
-        real = ids != PAD
-        outputs, total = self.encoder(ids, real.sum(dim=1)), 0
+        outputs, ids = self.encoder(ids, (words(ids) != PAD).sum(dim=1)), words(ids)
+        real, total = ids != PAD, 0
         for way, h in enumerate(outputs):
             h, target = (h[:, 1:], ids[:, :-1]) if way else (h[:, :-1], ids[:, 1:])
             target = target.masked_fill(target >= len(self.bias), UNKNOWN)

@@ -10,9 +10,9 @@ import torch
 import torch.nn as nn
 
 from helpers.data import UserError
-from helpers.ngrams import NGramModel, naive_bayes, tfidf_regression
+from helpers.ngrams import NGramModel, naive_bayes, ratio_regression, tfidf_regression
 from helpers.readers import Encoder, LanguageModel, Reader, language_step, reading_step
-from helpers.text import UNITS, Sequences, Table, Vocabulary, length_buckets, pad, split_groups
+from helpers.text import UNITS, UNKNOWN, Sequences, Spelling, Table, Vocabulary, length_buckets, pad, split_groups
 from helpers.training import fit, load_model, save_model
 
 LONGEST = 1000      # a recurrent reader reads so many tokens of a text and no more
@@ -23,10 +23,13 @@ READERS = {         # --model NAME: the encoder's settings and the pooling
     "lstm": ({"cell": "lstm"}, "concat"),
     "bilstm": ({"cell": "lstm", "bidirectional": True}, "concat"),
     "attention": ({"cell": "lstm", "bidirectional": True}, "attention"),
+    "spelled": ({"cell": "lstm", "bidirectional": True}, "concat"),
     "best": ({"cell": "lstm", "bidirectional": True, "weight_drop": 0.3}, "concat"),
 }
-LINEAR = {"bayes": naive_bayes, "linear": tfidf_regression}
-GRAMS = {"word": (1, 2), "space": (1, 2), "morpheme": (1, 2), "syllable": (1, 3), "jamo": (1, 6)}
+SPELLED = ("spelled", "best")       # these read tokens with their character n-grams, of these lengths:
+SPELLING = {"word": (3, 5), "space": (1, 3), "morpheme": (1, 3), "syllable": (1, 3), "jamo": (1, 3)}
+LINEAR = {"bayes": naive_bayes, "linear": tfidf_regression, "ratio": ratio_regression}
+GRAMS = {"word": (1, 2), "space": (1, 2), "morpheme": (1, 2), "syllable": (1, 3), "jamo": (1, 7)}
 
 
 class Classifier:
@@ -36,29 +39,27 @@ class Classifier:
     for example, gets `prior`, the share of that class in training: there is nothing else to go by.
     """
 
-    def __init__(self, kind, models, tokens, unit, classes, prior):
-        self.kind, self.models, self.unit, self.classes, self.prior = kind, models, unit, classes, prior
-        self.vocabulary = Vocabulary(tokens)
-
-    def tokens(self, texts):
-        return [UNITS[self.unit](text) for text in texts]
+    def __init__(self, kind, models, vocabulary, unit, classes, prior):
+        self.kind, self.models, self.vocabulary = kind, models, vocabulary
+        self.unit, self.classes, self.prior = unit, classes, prior
 
     def score(self, texts, batch_size=256):
-        lists = self.tokens(texts)
-        known = np.array([any(t in self.vocabulary.index for t in tokens[:self.limit]) for tokens in lists])
+        lists = [self._read_tokens(text) for text in texts]
+        if not lists:
+            return np.zeros(0)
+        rows = [self.vocabulary.encode(tokens) for tokens in lists]
         if self.kind in LINEAR:
             scores = [torch.sigmoid(model(lists)).numpy() for model in self.models]
         else:
-            scores = [self._read(model, lists, batch_size) for model in self.models]
-        return np.where(known, np.mean(scores, axis=0), self.prior) if len(lists) else np.zeros(0)
+            scores = [self._read(model, rows, batch_size) for model in self.models]
+        return np.where([known(row).any() for row in rows], np.mean(scores, axis=0), self.prior)
 
-    @property
-    def limit(self):
-        return None if self.kind in LINEAR else LONGEST
+    def _read_tokens(self, text):
+        tokens = UNITS[self.unit](text)
+        return tokens if self.kind in LINEAR else tokens[:LONGEST]
 
     @torch.no_grad()
-    def _read(self, model, lists, batch_size):
-        rows = [self.vocabulary.encode(tokens[:LONGEST]) for tokens in lists]
+    def _read(self, model, rows, batch_size):
         device, scores = next(model.parameters()).device, torch.zeros(len(rows), dtype=torch.float64)
         for batch in length_buckets([len(row) for row in rows], batch_size):
             logits = model.eval()(pad([rows[i] for i in batch]).to(device))
@@ -69,16 +70,20 @@ class Classifier:
         """A dict a text: label, score of the second class, tokens, how many were read, how many are known."""
         answers = []
         for text, score in zip(texts, self.score(texts)):
-            tokens = UNITS[self.unit](text)
-            read = tokens[:self.limit]
-            answers.append({"label": self.classes[int(score > 0.5)], "score": float(score), "tokens": len(tokens),
-                            "read": len(read), "known": sum(t in self.vocabulary.index for t in read)})
+            read = self._read_tokens(text)
+            answers.append({"label": self.classes[int(score > 0.5)], "score": float(score), "read": len(read),
+                            "tokens": len(UNITS[self.unit](text)),
+                            "known": int(known(self.vocabulary.encode(read)).sum())})
         return answers
 
     def save(self, out):
         """One file `sentiment.safetensors` in the folder `out`."""
         config = {"task": "sentiment", "kind": self.kind, "unit": self.unit, "classes": self.classes,
-                  "prior": self.prior, "tokens": self.vocabulary.tokens, "members": len(self.models)}
+                  "prior": self.prior, "members": len(self.models)}
+        if self.kind in SPELLED:
+            config |= {"tokens": self.vocabulary.vocabulary.tokens, "grams": self.vocabulary.grams}
+        else:
+            config |= {"tokens": self.vocabulary.tokens}
         if self.kind in LINEAR:
             config |= {"terms": self.models[0].terms, "low": self.models[0].low, "high": self.models[0].high}
         return save_model(Path(out) / "sentiment.safetensors", nn.ModuleList(self.models), config)
@@ -89,12 +94,23 @@ class Classifier:
         state, config = load_model(path)
         if config.get("task") != "sentiment":
             raise UserError(f"{path} holds no sentiment model; give a folder that `sentiment train` wrote")
-        if config["kind"] in LINEAR:
+        kind, unit = config["kind"], config["unit"]
+        if kind in SPELLED:
+            vocabulary = Spelling(config["tokens"], config["grams"], *SPELLING[unit])
+        else:
+            vocabulary = Vocabulary(config["tokens"])
+        if kind in LINEAR:
             models = [NGramModel(config["terms"], config["low"], config["high"])]
         else:
-            models = [reader(config["kind"], 2 + len(config["tokens"])) for _ in range(config["members"])]
+            models = [reader(kind, len(vocabulary)) for _ in range(config["members"])]
         nn.ModuleList(models).load_state_dict(state)
-        return cls(config["kind"], models, config["tokens"], config["unit"], config["classes"], config["prior"])
+        return cls(kind, models, vocabulary, unit, config["classes"], config["prior"])
+
+
+def known(ids):
+    """Which tokens of an encoded text a model knows something of, (T,): themselves or a part of them."""
+    ids = np.asarray(ids)
+    return (ids > UNKNOWN) if ids.ndim == 1 else (ids > UNKNOWN).any(axis=1)
 
 
 def reader(kind, size):
@@ -120,30 +136,34 @@ def train(table, kind="lstm", unit="word", *, epochs=4, pretrain_epochs=8, membe
         raise UserError("training needs texts of both classes")
     start = monotonic()
     lists = [UNITS[unit](text) for text in table.texts]
-    tokens = Vocabulary.build(lists, min_count=1 if kind in LINEAR else 2).tokens
-    if not tokens:
+    if kind in SPELLED:
+        low, high = SPELLING[unit]
+        vocabulary = Spelling.build(lists, low=low, high=high)
+    else:
+        vocabulary = Vocabulary.build(lists, min_count=1 if kind in LINEAR else 2)
+    if len(vocabulary) == 2:
         raise UserError("no word occurs twice in these texts: too little to train on")
     prior, results = float(table.labels.mean()), []
     if kind in LINEAR:
         models = [LINEAR[kind](lists, table.labels, *GRAMS[unit])]
     else:
-        rows = [row[:LONGEST] for row in map(Vocabulary(tokens).encode, lists)]
+        rows = [vocabulary.encode(tokens[:LONGEST]) for tokens in lists]
         groups = table.texts if table.groups is None else table.groups
         members, models = members or (5 if kind == "best" else 1), []
         for member in range(members):
             own = 1000 * seed + member
             model, result = _train_reader(
-                kind, 2 + len(tokens), rows, table.labels, split_groups(groups, valid_share, own), seed=own,
+                kind, len(vocabulary), rows, table.labels, split_groups(groups, valid_share, own), seed=own,
                 epochs=epochs, pretrain_epochs=pretrain_epochs if kind == "best" else 0, lr=lr,
                 out=Path(out) / f"member{member}" if out else None,
                 shared={"batch_size": batch_size, "config": {"model": kind, "unit": unit, "lr": lr}, **options})
             models.append(model)
             results.append(result)
-    classifier = Classifier(kind, models, tokens, unit, table.classes, prior)
+    classifier = Classifier(kind, models, vocabulary, unit, table.classes, prior)
     if out:
         classifier.save(out)
     return classifier, {
-        "model": kind, "unit": unit, "n": len(table), "vocabulary": len(tokens), "members": len(models),
+        "model": kind, "unit": unit, "n": len(table), "vocabulary": len(vocabulary), "members": len(models),
         "seconds": monotonic() - start, "epochs": max((r.epochs for r in results), default=0),
         "resumed_from": next((r.resumed_from for r in results if r.resumed_from), None),
         "valid_accuracy": [r.best["valid_correct"] for r in results]}

@@ -115,17 +115,58 @@ class Vocabulary:
         return ["<pad>" if i == PAD else "<unk>" if i == UNKNOWN else self.tokens[i - 2] for i in ids]
 
 
+class Spelling:
+    """Tokens and the pieces they are spelled with: a token becomes a row of `most` numbers, filled up with <pad>.
+
+    First its number in `vocabulary` (or <unk>), then those of the character n-grams of <token> that `grams`
+    lists, from len(vocabulary) on. So a word never seen still has a meaning, from its stem and its ending
+    (Bojanowski 2017). Encoded texts are (T, most) arrays.
+    """
+
+    def __init__(self, tokens, grams, low=3, high=5, most=24):
+        self.vocabulary, self.grams, self.low, self.high, self.most = Vocabulary(tokens), grams, low, high, most
+        self.index = {gram: id for id, gram in enumerate(grams, start=len(self.vocabulary))}
+        self.rows = {}                                                  # of the tokens met so far
+
+    @classmethod
+    def build(cls, texts, min_count=2, gram_count=3, **options):
+        """Tokens seen min_count times; n-grams that stand in gram_count different tokens."""
+        texts = list(texts)
+        spelling = cls(Vocabulary.build(texts, min_count).tokens, [], **options)
+        grams = (set(spelling.pieces(token)) for token in sorted({token for tokens in texts for token in tokens}))
+        return cls(spelling.vocabulary.tokens, Vocabulary.build(grams, gram_count).tokens, **options)
+
+    def __len__(self):
+        return len(self.vocabulary) + len(self.grams)
+
+    def pieces(self, token):
+        token = f"<{token}>"
+        return [token[k:k + n] for n in range(self.low, self.high + 1) for k in range(len(token) - n + 1)]
+
+    def encode(self, tokens):
+        out = np.full((len(tokens), self.most), PAD, dtype=np.int64)
+        for row, token in zip(out, tokens):
+            if token not in self.rows:
+                known = [self.index[piece] for piece in self.pieces(token[:100]) if piece in self.index]
+                self.rows[token] = [*self.vocabulary.encode([token]), *known][:self.most]
+            row[:len(self.rows[token])] = self.rows[token]
+        return out
+
+
 def pad(rows, length=None):
-    """Lists of ids -> (B, T) int64, filled up with <pad> to the longest row (at least 1) or to `length`."""
+    """Encoded texts -> (B, T) or, spelled, (B, T, most) int64.
+
+    Filled up with <pad> to the longest row (at least 1), or filled up or cut to `length`.
+    """
     length = length or max([1, *map(len, rows)])
-    padded = np.full((len(rows), length), PAD, dtype=np.int64)
+    padded = np.full((len(rows), length, *np.shape(rows[0])[1:]), PAD, dtype=np.int64)
     for out, row in zip(padded, rows):
         out[:len(row)] = row[:length]
     return torch.from_numpy(padded)
 
 
 class Sequences(Dataset):
-    """Rows of different lengths with further tensors (labels): a batch (ids (B, T), *tensors).
+    """Encoded texts of different lengths with further tensors (labels): a batch (ids (B, T), *tensors).
 
     T is the longest row of the batch, not of the data; `lengths` says how long each row is.
     """
@@ -138,7 +179,7 @@ class Sequences(Dataset):
         return len(self.rows)
 
     def __getitem__(self, i):
-        return torch.tensor(self.rows[i]), *(t[i] for t in self.tensors)
+        return torch.as_tensor(self.rows[i]), *(t[i] for t in self.tensors)
 
     def __getitems__(self, indices):
         return pad([self.rows[i] for i in indices]), *(t[indices] for t in self.tensors)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from helpers.ngrams import NGramModel, naive_bayes, tfidf_regression
+from helpers.ngrams import NGramModel, naive_bayes, ratio_regression, tfidf_regression
 from helpers.text import ngrams, words
 
 TEXTS = ["a good good film", "a bad film", "good , very good", "bad bad bad", "not a good film", "so very bad", "film"]
@@ -58,12 +58,18 @@ def test_tfidf_equals_sklearn():
         assert np.abs(ours(tokens(NEW)).numpy() - scores).max() < 1e-3
 
 
-def test_rare_terms_can_be_left_out():
-    model = NGramModel.of(tokens(TEXTS), 1, 2, min_count=3)
-    assert set(model.terms) == {"a", "good", "bad", "film", "very"} - {"very"}
+def test_ratio_equals_sklearn_on_weighted_features():
+    from sklearn.linear_model import LogisticRegression
+    ours, bayes = ratio_regression(tokens(TEXTS), LABELS, strength=2.0), naive_bayes(tokens(TEXTS), LABELS)
+    assert ours.terms == bayes.terms
+    r = bayes.weight.numpy()
+    theirs = LogisticRegression(C=2.0, class_weight="balanced", tol=1e-10, max_iter=9999)
+    theirs.fit(ours.features(tokens(TEXTS)).toarray() * r, LABELS)
+    scores = theirs.decision_function(ours.features(tokens(NEW)).toarray() * r)
+    assert np.abs(ours(tokens(NEW)).numpy() - scores).max() < 1e-3
 
 
-@pytest.mark.parametrize("fit", [naive_bayes, tfidf_regression])
+@pytest.mark.parametrize("fit", [naive_bayes, tfidf_regression, ratio_regression])
 def test_weights_travel_through_a_state_dict(fit):
     model = fit(tokens(TEXTS), LABELS)
     copy = NGramModel(model.terms, model.low, model.high)

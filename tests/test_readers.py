@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 import torch.nn as nn
@@ -68,6 +69,27 @@ def test_padding_changes_nothing(settings, pooling):
     for name, parameter in model.named_parameters():
         assert torch.isfinite(parameter.grad).all(), name
     assert model.encoder.embedding.weight.grad[PAD].abs().max() == 0
+
+
+def test_spelled_tokens():
+    """A token's vector is Σ/√n of its own and its pieces'; padding and company change nothing here either."""
+    rows = [np.array([[2, 9, 10], [5, 0, 0]]), np.zeros((0, 3), np.int64), np.array([[1, 11, 0]])]
+    model = build(bidirectional=True)
+    table, ids = model.encoder.embedding.weight, pad(rows)
+    x = model.encoder.embed(ids)
+    assert x.shape == (3, 2, 5)
+    assert (x[0, 0] - (table[2] + table[9] + table[10]) / math.sqrt(3)).abs().max() < 1e-12
+    assert torch.equal(x[0, 1], table[5]) and (x[2, 0] - (table[1] + table[11]) / math.sqrt(2)).abs().max() < 1e-12
+    assert x[1].abs().max() == x[2, 1].abs().max() == 0
+    logits = model(ids)
+    assert (model(pad(rows, length=9)) - logits).abs().max() < 1e-12
+    single = pad([[2, 5], [], [4]])                                     # spelled without pieces = plain
+    assert (model(single[..., None]) - model(single)).abs().max() < 1e-12
+    assert torch.equal(LanguageModel(model.encoder).double()(ids).isfinite(), torch.ones(3, dtype=torch.bool))
+
+    hidden = build(cell=None, word_dropout=0.999999, dropout=0.0).train()
+    x = hidden.encoder.embed(ids)                                       # the spelling goes with the word
+    assert torch.equal(x[0], hidden.encoder.embedding.weight[[UNKNOWN, UNKNOWN]]) and x[1].abs().max() == 0
 
 
 def test_what_breaks_without_a_mask():

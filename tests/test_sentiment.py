@@ -15,6 +15,7 @@ from helpers.text import Table, load_tsv, split_groups
 
 SHARED = Path(os.environ.get("DLM_SHARED", Path(__file__).parents[1] / ".." / "shared"))
 NSMC = SHARED / "data" / "nsmc" / "train.tsv"
+KINDS = [*sentiment.LINEAR, *sentiment.READERS]
 FAST = {"epochs": 4, "device": "cpu", "precision": "no"}
 
 
@@ -34,12 +35,9 @@ def toy(n=300, seed=0):
 @pytest.fixture(scope="module")
 def trained():
     """One classifier of each kind, trained for a second."""
-    return {kind: train(toy(), kind, lr=1e-2, pretrain_epochs=1, members=2 if kind == "best" else None,
-                        **({} if kind in sentiment.LINEAR else FAST))
-            for kind in [*sentiment.LINEAR, *sentiment.READERS]}
-
-
-KINDS = [*sentiment.LINEAR, *sentiment.READERS]
+    options = {kind: {"lr": 1e-2} | FAST for kind in sentiment.READERS} | {kind: {} for kind in sentiment.LINEAR}
+    options["best"] |= {"lr": 4e-3, "batch_size": 16, "epochs": 20, "pretrain_epochs": 1, "members": 2}
+    return {kind: train(toy(), kind, **options[kind]) for kind in KINDS}
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -49,14 +47,14 @@ def test_every_kind_learns(trained, kind):
     assert result["n"] == 300 and result["accuracy"] > 0.9 and result["balanced_accuracy"] > 0.9
     assert result["accuracy"] * 300 == pytest.approx(round(result["accuracy"] * 300), abs=1e-9)
     assert report["members"] == len(classifier.models) == (2 if kind == "best" else 1)
-    assert report["epochs"] == (0 if kind in sentiment.LINEAR else 4)
+    assert report["epochs"] == (0 if kind in sentiment.LINEAR else 20 if kind == "best" else 4)
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_odd_texts_have_defined_answers(trained, kind):
     classifier, _ = trained[kind]
     prior = toy().labels.mean()
-    texts = ["", " \n\t", "xyzzy plugh", "영화 재미", "a great film", "<b>great</b> & dull", "\x00\u2028great"]
+    texts = ["", " \n\t", "qqqq vvvv", "영화 재미", "a great film", "<b>great</b> & dull", "\x00\u2028great"]
     answers = classifier.predict(texts)
     for answer in answers[:4]:                                          # nothing known: the share in training
         assert answer["known"] == 0 and answer["score"] == prior
@@ -82,12 +80,12 @@ def test_a_very_long_text(trained, kind):
         assert answer["score"] == classifier.score(["great " * 1000])[0]
 
 
-@pytest.mark.parametrize("kind", ["bayes", "linear", "bag", "best"])
+@pytest.mark.parametrize("kind", ["bayes", "ratio", "bag", "best"])
 def test_save_and_load(trained, kind, tmp_path):
     classifier, _ = trained[kind]
     classifier.save(tmp_path)
     copy = Classifier.load(tmp_path)
-    texts = [*toy(seed=2).texts, "", "xyzzy"]
+    texts = [*toy(seed=2).texts, "", "qqqq"]
     assert np.array_equal(copy.score(texts), classifier.score(texts)) and copy.classes == ["against", "for"]
     assert [p.name for p in tmp_path.iterdir()] == ["sentiment.safetensors"]
 
@@ -118,7 +116,7 @@ def test_training_is_repeatable_and_resumes(tmp_path):
 
 
 @pytest.mark.parametrize(("options", "message"), [
-    ({"kind": "transformer"}, "there is no model 'transformer'; choose one of bayes, linear, bag"),
+    ({"kind": "transformer"}, "there is no model 'transformer'; choose one of bayes, linear, ratio, bag"),
     ({"unit": "phoneme"}, "there is no unit 'phoneme'"),
 ])
 def test_wrong_choices_are_named(options, message):

@@ -122,6 +122,25 @@ def test_padding_and_buckets(rows, size, seed):
     assert ids[0].tolist() == (rows[-1] or [0]) and label.tolist() == [len(rows) - 1]
 
 
+def test_spelling():
+    texts = [["great", "greatly"], ["greatest", "film", "film"], ["영화가"], ["영화를"], ["영화는"]]
+    spelling = text.Spelling.build(texts, min_count=2, gram_count=3, most=30)
+    assert spelling.vocabulary.tokens == ["film"]                       # grams count by the words they stand in
+    wanted = {piece for n in (3, 4, 5) for word in ["<great"] for piece in
+              [word[k:k + n] for k in range(len(word) - n + 1)]} | {"<영화"}
+    assert set(spelling.grams) == wanted and len(spelling) == 3 + len(wanted)
+    ids = spelling.encode(["film", "greatness", "xyz"])
+    assert ids.shape == (3, 30) and ids[:, 0].tolist() == [2, 1, 1]
+    names = [spelling.grams[i - 3] for i in ids[1] if i > 2]
+    assert names == [g for g in spelling.pieces("greatness") if g in wanted] and len(names) == 4 + 3 + 2
+    assert ids[2, 1:].max() == ids[0, 1:].max() == text.PAD
+    assert spelling.encode([]).shape == (0, 30)
+    short = text.Spelling(["film"], spelling.grams, most=4).encode(["greatness" * 1000])
+    assert short.shape == (1, 4) and (short > 0).all()
+    batch = text.pad([spelling.encode(["film"]), ids])
+    assert batch.shape == (2, 3, 30) and batch[0, 1:].abs().max() == 0 and torch.equal(batch[1], torch.tensor(ids))
+
+
 # --- tables ---------------------------------------------------------------------------------------
 
 
