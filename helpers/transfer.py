@@ -10,7 +10,9 @@ features into scores. Strategies differ in what is trained:
 
 With a pretrained base the head is brought to its optimum first and the rest is trained from there:
 linear probing, then fine-tuning (LP-FT, Kumar et al., ICLR 2022). A random head would send large
-gradients of nonsense through the pretrained blocks.
+gradients of nonsense through the pretrained blocks. That head was fitted to features that batch norm
+makes with its *stored* statistics, so fine-tuning goes on with these (`freeze_statistics`): the statistics
+of a small batch would change every feature at the first step, and the fitted head would be worth nothing.
 """
 
 import types
@@ -97,8 +99,17 @@ def freeze(module):
     return module
 
 
+def freeze_statistics(module):
+    """Keep every batch norm in `module` on its stored mean and variance; its scale and shift still learn."""
+    for part in module.modules():
+        if isinstance(part, nn.modules.batchnorm._BatchNorm):
+            part.train = types.MethodType(lambda self, mode=True: nn.Module.train(self, False), part)
+            part.eval()
+    return module
+
+
 def unfreeze(module):
-    """Undo `freeze`."""
+    """Undo `freeze` and `freeze_statistics`."""
     for part in module.modules():
         part.__dict__.pop("train", None)
     for parameter in module.parameters():
@@ -167,16 +178,18 @@ def features(model, data, **kw):
     return predict(model, data, forward=model.features, **kw)
 
 
-def linear_probe(x, y, classes, l2=1e-3):
+def linear_probe(x, y, classes, l2=1e-2):
     """The best linear head on fixed features: a convex problem, brought to its optimum.
 
-    minimise  1/n sum_i CE(W x_i + b, y_i) + l2/2 |W|^2   over W (classes, D) and b (classes,),
-    on standardised features, by L-BFGS in double precision. The same optimum as scikit-learn's
-    LogisticRegression(C=1/(n l2)). Returns (W, b) for the features as they came, in float32.
+    minimise  1/n sum_i CE(W z_i + b, y_i) + l2/2 |W|^2,   z = (x - mean) / s,   W (classes, D), b (classes,)
+
+    by L-BFGS in double precision. The mean is one per feature; s, the deviation of all features together, is
+    a single number: dividing each feature by its own would blow up those that hardly vary. The optimum is
+    that of scikit-learn's LogisticRegression(C=1/(n l2)) on z. Returns (W, b) for x itself, in float32.
     """
     x = x.double()
-    mean, std = x.mean(0), x.std(0, correction=0).clamp(min=1e-6)
-    z = (x - mean) / std
+    mean, s = x.mean(0), x.std()
+    z = (x - mean) / s
     w = torch.zeros(classes, x.shape[1], dtype=torch.float64, device=x.device, requires_grad=True)
     b = torch.zeros(classes, dtype=torch.float64, device=x.device, requires_grad=True)
     solver = torch.optim.LBFGS([w, b], max_iter=500, tolerance_grad=1e-7, tolerance_change=1e-12, history_size=20,
@@ -189,9 +202,8 @@ def linear_probe(x, y, classes, l2=1e-3):
         return loss
 
     solver.step(objective)
-    with torch.no_grad():
-        w = w / std  # W (x - mean)/std + b = (W/std) x + (b - W mean/std)
-        return w.float(), (b - w @ mean).float()
+    with torch.no_grad():  # W z + b = (W/s) x + (b - W mean/s)
+        return (w / s).float(), (b - w @ mean / s).float()
 
 
 def probe(model, train, **kw):
@@ -207,28 +219,32 @@ def probe(model, train, **kw):
 # ---------------------------------------------------------------- a whole training
 
 
-def train(model, data, valid=None, *, strategy="base", epochs=10, lr=None, batch_size=32, lp_first=True, augment=True,
-          seed=0, **kw):  # fmt: skip
+def train(model, data, valid=None, *, strategy="base", epochs=10, lr=None, batch_size=32, lp_first=True,
+          live_statistics=False, augment=True, seed=0, **kw):  # fmt: skip
     """Train a `Classifier` by one of the strategies and return `training.Result`; extra arguments go to `fit`.
 
     base: the head on features that are computed once (no augmentation: each picture has one feature).
     half, none, k: first the head to its optimum (`lp_first`), then everything that is not frozen, AdamW under a
-    cosine schedule from `lr` to 0. scratch: the same from random weights, with a larger rate.
+    cosine schedule from `lr` to 0, batch norm on its stored statistics unless `live_statistics`.
+    scratch: everything from random weights, with a larger rate and live statistics.
     """
     prepare(model, strategy)
     place = {k: kw[k] for k in ("device", "workers") if k in kw}
     if strategy == "base":
         parts = [Tensors(features(model, part, **place), _labels(part)) if part is not None else None
                  for part in (data, valid)]  # fmt: skip
-        head = Standardised(model.head, parts[0].tensors[0])
+        head = Scaled(model.head, parts[0].tensors[0])
         result = _descend(head, *parts, epochs=epochs, lr=lr or 3e-3, batch_size=batch_size, seed=seed, **kw)
         head.fold(model.head)
         model.to(next(head.parameters()).device).eval()
         return result
     if strategy != "scratch" and lp_first:
         probe(model, data, **place)
-    return _descend(model, data, valid, epochs=epochs, lr=lr or (2e-3 if strategy == "scratch" else 3e-4),
-                    batch_size=batch_size, seed=seed, augment=flip_and_shift if augment else None, **kw)  # fmt: skip
+    if strategy != "scratch" and not live_statistics:
+        freeze_statistics(model)
+    rate = lr or (2e-3 if strategy == "scratch" else 3e-4 if lp_first else 1e-3)  # the best of 3e-4, 1e-3 on other leaves
+    return _descend(model, data, valid, epochs=epochs, lr=rate, batch_size=batch_size, seed=seed,
+                    augment=flip_and_shift if augment else None, **kw)  # fmt: skip
 
 
 def _labels(data):
@@ -243,8 +259,8 @@ def _descend(model, data, valid, *, epochs, lr, batch_size, **kw):
                epochs=epochs, batch_size=batch_size, **kw)  # fmt: skip
 
 
-class Standardised(nn.Module):
-    """A linear head on features brought to mean 0 and deviation 1: every direction learns at the same pace."""
+class Scaled(nn.Module):
+    """A linear head on (x - mean) / s, as in `linear_probe`: inputs of size 1 suit the learning rates in use."""
 
     def __init__(self, head, x):
         super().__init__()
@@ -252,15 +268,15 @@ class Standardised(nn.Module):
         nn.init.zeros_(self.linear.weight)
         nn.init.zeros_(self.linear.bias)
         self.register_buffer("mean", x.mean(0))
-        self.register_buffer("std", x.std(0, correction=0).clamp(min=1e-6))
+        self.register_buffer("s", x.std())
 
     def forward(self, x):
-        return self.linear((x - self.mean) / self.std)
+        return self.linear((x - self.mean) / self.s)
 
     @torch.no_grad()
     def fold(self, head):
         """Write the same map into a plain linear layer on raw features."""
-        w = self.linear.weight / self.std
+        w = self.linear.weight / self.s
         head.weight.copy_(w)
         head.bias.copy_(self.linear.bias - w @ self.mean)
 

@@ -1,0 +1,91 @@
+"""What freezing saves, paired in one run: full training, frozen first five children, frozen base, cached features.
+
+    python benchmarks/freezing.py [--rounds 9] [--json] [--record]
+
+The lecture's ResNet-50 with 33 classes. Every round times one step of each kind on the same batch; a ratio is
+the median of the ratios within the rounds. The ceilings: a backward pass costs two forward passes, so a full
+step is 3 forward passes; a frozen prefix with the share f of the multiply-adds has no backward pass, 3 - 2 f
+remain; with the whole base frozen 1 remains; with E epochs on cached features 1 forward pass serves them all.
+"""
+
+import argparse
+import json
+import statistics
+import sys
+import time
+from pathlib import Path
+
+import torch
+import torchvision
+from torch.nn import functional as F
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from helpers.transfer import costs, freeze  # noqa: E402
+
+KINDS = ("full", "first five children", "base", "cached features")
+
+
+def setting(kind, x, y):
+    """A function that makes one training step of a kind."""
+    net = torchvision.models.resnet50(num_classes=33)
+    children = list(net.children())
+    if kind == "first five children":
+        for child in children[:5]:
+            freeze(child)
+    base = torch.nn.Sequential(*children[:-1], torch.nn.Flatten())
+    if kind in ("base", "cached features"):
+        freeze(base)
+    net.train()
+    cached = base(x).detach() if kind == "cached features" else None
+    optimizer = torch.optim.Adam([p for p in net.parameters() if p.requires_grad], 1e-3)
+
+    def step():
+        optimizer.zero_grad(set_to_none=True)
+        features = cached if cached is not None else base(x)
+        F.cross_entropy(net.fc(features), y).backward()
+        optimizer.step()
+
+    return step
+
+
+def run(rounds=9, batch=8, side=128):
+    torch.manual_seed(0)
+    x, y = torch.randn(batch, 3, side, side), torch.randint(0, 33, (batch,))
+    steps = {kind: setting(kind, x, y) for kind in KINDS}
+    for step in steps.values():
+        step()
+    times = {kind: [] for kind in KINDS}
+    for i in range(rounds):
+        for kind in KINDS if i % 2 else reversed(KINDS):
+            start = time.perf_counter()
+            steps[kind]()
+            times[kind].append(time.perf_counter() - start)
+    ratio = {kind: statistics.median(a / b for a, b in zip(times["full"], times[kind])) for kind in KINDS}
+    rows = costs(torchvision.models.resnet50(num_classes=33), (1, 3, side, side))
+    share = sum(r[2] for r in rows[:5]) / sum(r[2] for r in rows)
+    epochs = 10
+    spent = {kind: statistics.median(times[kind]) for kind in KINDS}
+    cached = epochs * spent["base"] / (spent["base"] + (epochs - 1) * spent["cached features"])
+    return {
+        "faster": ratio, "ceiling": {"full": 1.0, "first five children": 3 / (3 - 2 * share), "base": 3.0},
+        "epochs": epochs, "cached over recomputed": cached, "cached ceiling": float(epochs),
+        "batch": batch, "side": side, "rounds": rounds, "threads": torch.get_num_threads(),
+    }  # fmt: skip
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--record", action="store_true", help="write results/bench-freezing.json")
+    arguments = parser.parse_args()
+    result = run(arguments.rounds)
+    if arguments.record:
+        from datetime import date
+
+        from helpers.experiments import ROOT, versions
+
+        result |= {"command": "python benchmarks/freezing.py --record", "date": date.today().isoformat(),
+                   "versions": versions()}  # fmt: skip
+        (ROOT / "results" / "bench-freezing.json").write_text(json.dumps(result, indent=1) + "\n")
+    print(json.dumps(result, indent=None if arguments.json else 1))
