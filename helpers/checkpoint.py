@@ -97,7 +97,7 @@ def load(path):
             header = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}
     except (SafetensorError, OSError) as error:
-        raise UserError(f"the checkpoint {path} is truncated or damaged ({error}); delete it and train again") from error
+        raise UserError(f"the checkpoint {path} is truncated or damaged ({error}): delete it, train again") from error
     if "tree" not in header or "sha256" not in header:
         raise UserError(f"{path} is not a checkpoint of this course; give the folder that a `train` command wrote")
     if _digest(tensors, header["tree"]) != header["sha256"]:

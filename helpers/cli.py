@@ -3,6 +3,7 @@
 import errno
 import functools
 import json
+import math
 import os
 import sys
 from pathlib import Path
@@ -12,17 +13,24 @@ import typer
 
 from helpers.data import UserError
 
+
+def _positive(value):
+    if value is not None and not 0 < value < math.inf:  # NaN is neither
+        raise typer.BadParameter(f"{value} is no positive number")
+    return value
+
+
 Data = Annotated[str, typer.Option("--data", help="The data, e.g. folder:PATH.")]
 Out = Annotated[Path, typer.Option("--out", help="Folder for the model, the checkpoints and the metrics.")]
 Weights = Annotated[Path, typer.Option("--weights", help="The folder that the train command wrote.")]
 Epochs = Annotated[int | None, typer.Option("--epochs", min=1, help="Passes over the training data.")]
-Seed = Annotated[int, typer.Option("--seed", help="Seed of the split, the order and the weights.")]
+Seed = Annotated[int, typer.Option("--seed", min=0, max=2**32 - 1, help="Seed of split, order and weights.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint in --out.")]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1, mps, xpu.")]
 Precision = Annotated[str, typer.Option("--precision", help="auto, no (float32), bf16, fp16.")]
 Compile = Annotated[bool, typer.Option("--compile", help="torch.compile the model: slower to start, faster to run.")]
 BatchSize = Annotated[int, typer.Option("--batch-size", min=1, help="Samples a step, over all processes.")]
-LearningRate = Annotated[float | None, typer.Option("--lr", min=0, help="Largest learning rate.")]
+LearningRate = Annotated[float | None, typer.Option("--lr", callback=_positive, help="Largest learning rate.")]
 Workers = Annotated[int, typer.Option("--workers", min=0, help="Processes that read data too large for memory.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line of stdout.")]
 
@@ -87,12 +95,17 @@ def kind_and_path(data, kinds):
     kind, colon, path = data.partition(":")
     if kind not in kinds:
         raise UserError(f"--data {data!r} is not one of {', '.join(kinds.values())}")
-    if kinds[kind].endswith("PATH") and not path:
-        raise UserError(f"--data {data!r} needs a path: {kinds[kind]}")
-    return kind, path
+    if kinds[kind].endswith("PATH") != bool(path):
+        raise UserError(f"--data {data!r} {'takes no path' if path else 'needs a path'}: {kinds[kind]}")
+    return kind, os.path.expanduser(path)  # no shell expands the ~ in folder:~/pictures
 
 
 def fresh(out, resume):
-    """Refuse, before any work, to write over a run that exists."""
+    """Refuse, before any work, to write over a run that exists, or where nothing can be written."""
     if not resume and (out / "last.safetensors").exists():
         raise UserError(f"{out / 'last.safetensors'} exists: go on with --resume, or choose another --out")
+    place = next(p for p in (out, *out.absolute().parents) if p.exists())
+    if not place.is_dir():
+        raise UserError(f"--out {out} cannot be a folder: {place} is a file; choose another --out")
+    if not os.access(place, os.W_OK | os.X_OK):
+        raise UserError(f"--out {out} cannot be written: no permission in {place}; choose another --out")

@@ -65,14 +65,13 @@ def run(name, seeds=3, scale="small", folder=None, jobs=1, log=None):
         raise UserError("seeds and jobs must be at least 1")
     names = list(arms(name, scale))
     path = Path(folder or ROOT / "results") / f"{name}.json"
-    command = f"python -m helpers experiment {name} --seeds {seeds} --scale {scale}"
-    record = {"name": name, "question": EXPERIMENTS[name][1], "scale": scale, "command": command,
-              "runs": [], "arms": names}  # fmt: skip
-    if path.exists():
-        old = json.loads(path.read_text())
-        if old["scale"] != scale:
-            raise UserError(f"{path} was measured at scale {old['scale']}: move it away, or use another --folder")
-        record["runs"] = old["runs"]
+    empty = dict.fromkeys(("name", "question", "scale", "command", "arms")) | {"scale": scale, "runs": []}
+    old = _read(path) if path.exists() else empty
+    if old["scale"] != scale:
+        raise UserError(f"{path} was measured at scale {old['scale']}: move it away, or use another --folder")
+    count = max([seeds] + [r["seed"] + 1 for r in old["runs"]])  # the command names all seeds that it holds
+    command = f"python -m helpers experiment {name} --seeds {count} --scale {scale}"
+    record = old | {"name": name, "question": EXPERIMENTS[name][1], "command": command, "arms": names}
     done = {(r["arm"], r["seed"]) for r in record["runs"]}
     tasks = [(arm, seed) for seed in range(seeds) for arm in names if (arm, seed) not in done]
 
@@ -105,6 +104,16 @@ def run(name, seeds=3, scale="small", folder=None, jobs=1, log=None):
     return record
 
 
+def _read(path):
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise UserError(f"the record {path} is damaged ({error}): delete it and run the experiment again") from error
+    if not isinstance(record, dict) or not {"name", "scale", "runs"} <= record.keys():
+        raise UserError(f"{path} is no record of an experiment: use another --folder")
+    return record
+
+
 class Record:
     """A record as a notebook reads it: `record["arm", "metric"]` is the list of values, one per seed."""
 
@@ -112,19 +121,21 @@ class Record:
         path = Path(folder or ROOT / "results") / f"{name}.json"
         if not path.exists():
             raise UserError(f"there is no record {path}: run python -m helpers experiment {name}")
-        self.data = json.loads(path.read_text())
+        self.data = _read(path)
 
-    def __getitem__(self, key):
-        arm, metric = key
-        values = [r[metric] for r in self.data["runs"] if r["arm"] == arm]
+    def _by_seed(self, arm, metric):
+        values = {r["seed"]: r[metric] for r in self.data["runs"] if r["arm"] == arm and metric in r}
         if not values:
             raise KeyError(f"no {metric} of {arm}; the arms are {self.data['arms']}")
         return values
 
+    def __getitem__(self, key):
+        return list(self._by_seed(*key).values())
+
     def difference(self, arm, other, metric):
         """Paired differences arm - other, seed by seed: what both share (the data of the seed) cancels."""
-        by_seed = [{r["seed"]: r[metric] for r in self.data["runs"] if r["arm"] == a} for a in (arm, other)]
-        return [by_seed[0][seed] - by_seed[1][seed] for seed in sorted(by_seed[0].keys() & by_seed[1].keys())]
+        a, b = self._by_seed(arm, metric), self._by_seed(other, metric)
+        return [a[seed] - b[seed] for seed in sorted(a.keys() & b.keys())]
 
     def agrees(self, arm, metric, value):
         """Does one new measurement belong to the recorded ones? (low, high) of the 95 % prediction interval,
@@ -134,6 +145,8 @@ class Record:
         from scipy.stats import t
 
         x = np.array(self[arm, metric])
+        if len(x) < 2:
+            raise ValueError(f"a prediction interval needs two seeds or more; {arm} has {len(x)}")
         half = t.ppf(0.975, len(x) - 1) * x.std(ddof=1) * (1 + 1 / len(x)) ** 0.5
         low, high = x.mean() - half, x.mean() + half
         return float(low), float(high), bool(low <= value <= high)

@@ -8,11 +8,13 @@ loop over seeds and the training inside it share that one display.
 import os
 import sys
 from contextlib import contextmanager
+from html import escape
 from time import monotonic
 
 _EMPTY = {"text/html": "", "text/plain": ""}
 _open = []  # the bars that are running now, outermost first
-_cell = {"id": None, "handle": None}  # the display of the cell that is running now
+# the display of the cell that is running now, and whether something stands in it or in the terminal's line
+_cell = {"id": None, "handle": None, "shown": False}
 
 
 def _kernel_display():
@@ -65,10 +67,11 @@ class Bar:
         if os.environ.get("DLM_PROGRESS") == "0":
             return
         lines = [(bar.text(now), bar) for bar in _open]
+        _cell["shown"] = True
         handle = _kernel_display()
         if handle is not None:
             rows = "<br>".join(
-                f'<label>{text} <progress max="{bar.total}" value="{bar.done}"></progress></label>'
+                f'<label>{escape(text)} <progress max="{bar.total}" value="{bar.done}"></progress></label>'
                 for text, bar in lines
             )
             handle.update({"text/plain": "; ".join(t for t, _ in lines), "text/html": rows}, raw=True)
@@ -86,7 +89,8 @@ def bar(label, total):
         yield one
     finally:
         _open.remove(one)
-        if not _open and one.drawn:
+        if not _open and _cell["shown"]:
+            _cell["shown"] = False
             handle = _kernel_display()
             if handle is not None:
                 handle.update(_EMPTY, raw=True)

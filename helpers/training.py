@@ -15,6 +15,7 @@ Three rules make the numbers exact:
   look every `look_every` steps: for NaN, for whether to save, for whether to stop.
 """
 
+import math
 import os
 import signal
 import threading
@@ -160,11 +161,12 @@ class _Run:
         saved = checkpoint.load(self.path)
         if "facts" not in saved:
             raise UserError(f"{self.path} is no training state of this course; choose another --out")
-        for name, value in self.facts.items():
-            if saved["facts"].get(name) != value:
+        was, now = (f["config"] | {k: v for k, v in f.items() if k != "config"} for f in (saved["facts"], self.facts))
+        for name in now | was:
+            if was.get(name) != now.get(name):
                 raise UserError(
-                    f"{self.path} was trained with {name} {saved['facts'].get(name)}, not {value}; "
-                    "use the same settings, another --out, or no --resume"
+                    f"{self.path} was trained with {name} {was.get(name)}, not {now.get(name)}; "
+                    "use the same settings, or another --out"
                 )
         self.model.load_state_dict(saved["model"])
         self.optimizer.load_state_dict(saved["optimizer"])
@@ -285,12 +287,13 @@ def fit(
         nan, stop, save = (acc.reduce(asks, "sum") > 0).tolist()
         if nan:
             where = f"step {int(bad) + 1} of " if bad < never else ""
-            kept = f"; {run.path} holds the state before" if run.path and run.path.exists() else ""
-            raise UserError(
-                f"the loss is NaN or infinite at {where}epoch {at['epoch'] + 1}: lower the learning rate, clip "
-                f"the gradient, or look for bad values in the data{kept}"
-            )
+            not_finite("the loss", f"at {where}epoch {at['epoch'] + 1}")
         return stop, save
+
+    def not_finite(what, where):
+        kept = f"; {run.path} holds the state before" if run.path and run.path.exists() else ""
+        raise UserError(f"{what} is NaN or infinite {where}: lower the learning rate, clip the gradient, or look "
+                        f"for bad values in the data{kept}")  # fmt: skip
 
     with bar(label, epochs * len(batches)) as progress, _interrupts() as interrupted:
         progress.first = at["epoch"] * len(batches) + at["step"]
@@ -334,6 +337,8 @@ def fit(
             entry = {"epoch": epoch + 1, "lr": optimizer.param_groups[0]["lr"]} | _means(acc, run.total, len(train))
             if valid is not None:
                 scores = _evaluate(acc, model, valid, step, max(batch_size, 64), workers)
+                if not math.isfinite(scores["loss"]):  # the last steps of the epoch broke the weights
+                    not_finite("the validation loss", f"after epoch {epoch + 1}")
                 entry |= {f"valid_{name}": value for name, value in scores.items() if name != "n"}
             if scheduler is not None and schedule_by == "epoch":
                 scheduler.step()

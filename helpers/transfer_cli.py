@@ -46,6 +46,8 @@ def load_classifier(folder):
     from helpers.transfer import Classifier
 
     weights, config = load_model(Path(folder) / "model.safetensors")
+    if not {"classes", "backbone", "size"} <= config.keys():
+        raise UserError(f"{folder} holds no picture classifier: give the folder that `transfer train` wrote")
     model = Classifier(len(config["classes"]), config["backbone"], pretrained=False)
     model.load_state_dict(weights)
     return model.eval(), config
@@ -87,7 +89,7 @@ def train(
             parameter.data.zero_()
         model.head = head
     cli.note(f"{len(training)} pictures to train on, {len(valid)} to validate, {len(classes)} classes, on {acc.device}")
-    config = {"classes": classes, "backbone": backbone, "size": size, "strategy": strategy, "lr": lr,
+    config = {"classes": classes, "backbone": backbone, "size": size, "strategy": strategy, "lr": lr, "seed": seed,
               "epochs": epochs or (30 if freeze == "base" else 10)}  # fmt: skip
     result = fit_classifier(
         model, training, valid, strategy=strategy, epochs=config["epochs"], lr=lr, batch_size=batch_size, seed=seed,
@@ -113,7 +115,9 @@ def train(
 @clear
 def evaluate_(weights: cli.Weights, data: Data, only_33: Only33 = False,
               split: Annotated[str, typer.Option(help="valid or train, or test for PATH/test.")] = "valid",
-              seed: cli.Seed = 0, device: cli.Device = "auto", json_: cli.Json = False):  # fmt: skip
+              seed: Annotated[int | None, typer.Option(min=0, max=2**32 - 1, help="Seed of the split of folders "
+                                                       "without val/; the one of the training if left out.")] = None,
+              device: cli.Device = "auto", json_: cli.Json = False):  # fmt: skip
     """Accuracy of a trained classifier on class folders, with Wilson's 95 % interval."""
     from helpers.claims import proportion
     from helpers.images import PictureFolder, folder_items
@@ -129,6 +133,7 @@ def evaluate_(weights: cli.Weights, data: Data, only_33: Only33 = False,
             raise UserError("--split test needs folder:PATH with PATH/test/CLASS/*")
         part = PictureFolder(folder_items(Path(path) / "test", config["classes"]), config["size"]).cached()
     else:
+        seed = config["seed"] if seed is None else seed  # another split would hold pictures that it was trained on
         train, valid, classes = _load(data, config["size"], seed, only_33, which=split)
         if classes != config["classes"]:
             known, new = ", ".join(config["classes"]), ", ".join(classes)
