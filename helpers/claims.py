@@ -53,10 +53,13 @@ def proportion(hits, n, level=0.95):
     """Wilson's interval for a share hits/n (Wilson, JASA 22, 1927): right also near 0 and 1."""
     from scipy.stats import norm
 
+    if not 0 <= hits <= n or n == 0:
+        raise ValueError(f"{hits} hits of {n} are no share")
     z, p = norm.ppf(0.5 + level / 2), hits / n
     middle = (p + z * z / (2 * n)) / (1 + z * z / n)
     half = z / (1 + z * z / n) * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
-    return Interval(p, middle - half, middle + half, n)
+    low, high = 0.0 if hits == 0 else middle - half, 1.0 if hits == n else middle + half  # exact at the ends
+    return Interval(p, float(low), float(high), n)
 
 
 def claim(sentence, value, *, at_least=None, at_most=None, between=None, unit="", digits=3):
@@ -64,7 +67,7 @@ def claim(sentence, value, *, at_least=None, at_most=None, between=None, unit=""
 
     value     a number, an `Interval`, or a list with one value per seed (then its t-interval is used)
     at_least  lower bound: the *low end* of the interval must reach it
-    at_most   upper bound: the *high end* must stay below it
+    at_most   upper bound: the *high end* must not exceed it
     between   (low, high): the whole interval must lie inside
     unit      "%", "x", "s"... shown behind the numbers; digits: decimals shown
 
