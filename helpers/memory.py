@@ -216,3 +216,30 @@ def copying_step(model, batch):
     spoken = y < logits.shape[2] - 2
     right = ((logits.argmax(dim=2) == y) & spoken).sum(dim=1) / spoken.sum(dim=1)
     return {"loss": loss, "correct": right.sum()}
+
+
+def learn(problem, build, length, seed=0, n=5000, hidden=64, epochs=10, lr=1e-3, clip=1.0, **options):
+    """Train a network on "adding" or "copying" of this length -> dict loss, baseline, share (loss/baseline).
+
+    build: one of STARTS or a function like them. The loss is that of 1,000 fresh sequences; a share of 1 means
+    that nothing was remembered. Copying uses a gap of `length`. Other options go to `training.fit`.
+    """
+    from helpers.training import Tensors, evaluate, fit
+
+    generator = torch.Generator().manual_seed(seed)
+    if problem == "adding":
+        inputs, outputs, baseline, make, step = 2, 1, ADDING_BASELINE, adding, adding_step
+    elif problem == "copying":
+        inputs, outputs, baseline, make, step = 10, 10, copying_baseline(length), copying, copying_step
+    else:
+        raise ValueError(f"the problem is adding or copying, not {problem!r}")
+    train, test = Tensors(*make(n, length, generator)), Tensors(*make(1000, length, generator))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        recurrent = (STARTS[build] if isinstance(build, str) else build)(inputs, hidden, length)
+        model = Remember(recurrent, outputs, last=problem == "adding")
+    optimizer = torch.optim.Adam(model.parameters(), lr)
+    fit(model, train, step=step, optimizer=optimizer, epochs=epochs, batch_size=50, clip=clip, seed=seed,
+        label=f"{problem}, {length} steps", **options)
+    loss = evaluate(model, test, step=step, device=options.get("device", "auto"))["loss"]
+    return {"loss": loss, "baseline": baseline, "share": loss / baseline}

@@ -203,6 +203,41 @@ def evaluate(classifier, table):
     return {"accuracy": float(right.mean()), "balanced_accuracy": float(np.mean(recalls)), "n": len(table)}
 
 
+def compare(table, kinds, unit="word", seeds=3, share=0.2, budgets=None, **options):
+    """The table of the lecture: each kind on the same splits by group, `seeds` of them, test on `share`.
+
+    A seed draws the split and, for readers, the start values: the linear models vary too, and differences can be
+    taken seed by seed. -> dict kind -> {"accuracy", "balanced_accuracy", "shuffled" (balanced accuracy on the test
+    texts with their words in random order), "seconds"}: lists, one value a seed. "majority" is a kind here.
+    `budgets` {kind: options of `train`} changes some of them.
+    """
+    groups = table.texts if table.groups is None else table.groups
+    results = {kind: {} for kind in kinds}
+    for seed in range(seeds):
+        kept, held = (table.rows(part) for part in split_groups(groups, share, seed))
+        mixed = Table(shuffled(held.texts, unit, seed), held.labels, held.groups, held.classes)
+        for kind in kinds:
+            if kind == "majority":
+                share_of_larger = float((held.labels == (kept.labels.mean() > 0.5)).mean())
+                row = {"accuracy": share_of_larger, "balanced_accuracy": 0.5, "shuffled": 0.5, "seconds": 0.0}
+            else:
+                own = {} if kind in LINEAR else options | (budgets or {}).get(kind, {})
+                classifier, report = train(kept, kind, unit, seed=seed, **own)
+                row = {name: value for name, value in evaluate(classifier, held).items() if name != "n"}
+                row |= {"shuffled": evaluate(classifier, mixed)["balanced_accuracy"], "seconds": report["seconds"]}
+            for name, value in row.items():
+                results[kind].setdefault(name, []).append(value)
+    return results
+
+
+def accuracy_by_length(classifier, table, edges=(0, 10, 20, 30, 10**9)):
+    """[(from, to, accuracy, n)]: texts with from <= tokens < to."""
+    lengths = np.array([len(UNITS[classifier.unit](text)) for text in table.texts])
+    right = (classifier.score(table.texts) > 0.5) == table.labels
+    parts = [(low, high, (low <= lengths) & (lengths < high)) for low, high in zip(edges, edges[1:])]
+    return [(low, high, float(right[part].mean()), int(part.sum())) for low, high, part in parts if part.any()]
+
+
 def film_reviews():
     """The corpus `reviews` as a Table, grouped by film."""
     from helpers.data import reviews
@@ -234,6 +269,9 @@ def marked(pieces, scores):
 
 
 def shuffled(texts, unit="word", seed=0):
-    """The same texts with their tokens in random order: what a model still knows of them, a bag would know."""
-    rng = np.random.default_rng(seed)
-    return [" ".join(rng.permutation(UNITS[unit](text)).tolist()) for text in texts]
+    """The same texts with their tokens in random order: what a model still knows of them, a bag would know.
+
+    Words are shuffled for unit "word" and what stands between spaces for any other.
+    """
+    rng, split = np.random.default_rng(seed), UNITS["word" if unit == "word" else "space"]
+    return [" ".join(rng.permutation(split(text)).tolist()) for text in texts]

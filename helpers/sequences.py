@@ -11,6 +11,7 @@ import torch
 import torch.nn as nn
 import torch.nn.functional as F
 
+from helpers.numerals import english, korean, numbers
 from helpers.readers import Encoder, final
 from helpers.text import PAD, Vocabulary, pad
 from helpers.training import Tensors, fit, predict
@@ -223,6 +224,35 @@ def parallel(pairs, source=None, target=None):
 
 def _targets(texts):
     return ["<s>", "</s>", *Vocabulary.build(texts).tokens]
+
+
+def translate(attention, n=6000, digits=8, epochs=15, lr=3e-3, seed=0, tests=1000, width=4, **options):
+    """Train English numbers -> Korean numbers; test on others -> (model, vocabularies, report dict).
+
+    report: exact match of `greedy` and `beam`, `bleu`, and `by_length`: {source tokens: (right, of)} for greedy.
+    The same seed gives the same numbers with and without attention.
+    """
+    found = numbers(n + tests, digits, seed)
+    pairs = [(english(k), korean(k)) for k in found]
+    train, source, target = parallel(pairs[:n])
+    test, _, _ = parallel(pairs[n:], source, target)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = Translator(len(source), len(target), attention=attention)
+    optimizer = torch.optim.Adam(model.parameters(), lr)
+    fit(model, train, step=translation_step, optimizer=optimizer, epochs=epochs, batch_size=64, clip=1.0, seed=seed,
+        scheduler=torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs), label="translation", **options)
+    longest, wanted = test.tensors[1].shape[1], [right for _, right in pairs[n:]]
+    ids = test.tensors[0].to(next(model.parameters()).device)
+    said = {"greedy": greedy(model.eval(), ids, longest), "beam": beam(model, ids, longest, width)}
+    said = {name: [target.decode(row) for row in rows] for name, rows in said.items()}
+    by_length = {}
+    for (left, _), ours, right in zip(pairs[n:], said["greedy"], wanted):
+        hits, of = by_length.get(len(left), (0, 0))
+        by_length[len(left)] = hits + (ours == right), of + 1
+    report = {name: float(np.mean([a == b for a, b in zip(rows, wanted)])) for name, rows in said.items()}
+    report |= {"bleu": bleu(said["greedy"], wanted), "by_length": dict(sorted(by_length.items()))}
+    return model, (source, target), report
 
 
 def bleu(hypotheses, references, order=4):

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from helpers import memory, rnn
-from helpers.training import Tensors, evaluate, fit
+from helpers.training import Tensors, evaluate
 
 
 def assert_same(a, b, tolerance):
@@ -136,10 +136,19 @@ class Says(nn.Module):
 
 
 def test_adding_is_learned_by_the_lstm():
-    torch.manual_seed(0)
-    generator = torch.Generator().manual_seed(1)
-    train, test = Tensors(*memory.adding(4000, 20, generator)), Tensors(*memory.adding(500, 20, generator))
-    model = memory.Remember(memory.forget_bias_(nn.LSTM(2, 32, batch_first=True), 1.0), 1, last=True)
-    fit(model, train, step=memory.adding_step, optimizer=torch.optim.Adam(model.parameters(), 1e-2),
-        epochs=12, batch_size=50, clip=1.0, seed=0)
-    assert evaluate(model, test, step=memory.adding_step)["loss"] < 0.01 < memory.ADDING_BASELINE
+    result = memory.learn("adding", "LSTM, forget bias 1", 20, n=3000, hidden=24, epochs=12, lr=1e-2, device="cpu")
+    assert result["loss"] < 0.01 < result["baseline"] == 1 / 6
+    assert result["share"] == pytest.approx(result["loss"] * 6)
+
+
+def test_a_network_without_a_memory_stays_at_the_baseline():
+    def forgetful(inputs, hidden, steps):                               # W_hh = 0: it sees the last step only
+        network = nn.RNN(inputs, hidden, batch_first=True)
+        network.weight_hh_l0 = nn.Parameter(torch.zeros_like(network.weight_hh_l0), requires_grad=False)
+        return network
+    result = memory.learn("adding", forgetful, 20, n=2000, hidden=8, epochs=4, lr=1e-2, device="cpu")
+    assert 0.9 < result["share"] < 1.2
+    copied = memory.learn("copying", forgetful, 10, n=1000, hidden=16, epochs=3, lr=2e-2, device="cpu")
+    assert copied["share"] > 0.95 and copied["baseline"] == memory.copying_baseline(10)
+    with pytest.raises(ValueError, match="adding or copying"):
+        memory.learn("juggling", forgetful, 10)

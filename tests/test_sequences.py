@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from helpers import numerals, sequences
 from helpers.sequences import END, START, Translator, beam, greedy
 from helpers.text import PAD, pad
-from helpers.training import evaluate, fit, predict
+from helpers.training import evaluate
 
 # --- numerals -------------------------------------------------------------------------------------
 
@@ -252,20 +252,14 @@ def test_parallel_corpus():
 
 
 def test_it_learns_to_translate_small_numbers():
-    found = numerals.numbers(1000, digits=3)
-    pairs = [(numerals.english(n), numerals.korean(n)) for n in found]
-    train, source, target = sequences.parallel(pairs[:900])
-    test, _, _ = sequences.parallel(pairs[900:], source, target)
-    torch.manual_seed(0)
-    model = Translator(len(source), len(target), 24, 48)
-    fit(model, train, step=sequences.translation_step, optimizer=torch.optim.Adam(model.parameters(), 1e-2),
-        epochs=12, batch_size=32, clip=1.0, device="cpu")
-    right = evaluate(model, test, step=sequences.translation_step)["correct"]
-    said = [target.decode(ids) for ids in greedy(model, test.tensors[0], 8)]
-    exact = np.mean([tokens == pair[1] for tokens, pair in zip(said, pairs[900:])])
-    assert exact == pytest.approx(right) and exact > 0.8                # all tokens right = the sentence is
-    assert sequences.bleu(said, [korean for _, korean in pairs[900:]], order=2) > 0.8
-    assert predict(model.encoder.embedding, test).shape[0] == 100
+    model, (source, target), report = sequences.translate(True, n=900, digits=3, epochs=25, lr=1e-2,
+                                                           tests=100, device="cpu")
+    assert report["greedy"] > 0.8 and abs(report["beam"] - report["greedy"]) < 0.2 and report["bleu"] > 0.6
+    assert sum(of for _, of in report["by_length"].values()) == 100
+    assert sum(right for right, _ in report["by_length"].values()) == round(100 * report["greedy"])
+    pairs = [(numerals.english(n), numerals.korean(n)) for n in numerals.numbers(1000, 3, 0)[900:]]
+    test, _, _ = sequences.parallel(pairs, source, target)              # all tokens right = the sentence is right
+    assert evaluate(model, test, step=sequences.translation_step)["correct"] == pytest.approx(report["greedy"])
 
 
 # --- BLEU -----------------------------------------------------------------------------------------
