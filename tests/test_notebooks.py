@@ -255,7 +255,7 @@ def test_reasons_are_accepted():
     nb = good()
     nb.cells[1].update(source="# raises-exception: the point is what it says\nprint(1)")
     nb.cells[1].metadata["tags"] = ["raises-exception"]
-    set_output(nb, 1, "error", ename="ValueError", evalue="", traceback=[])
+    set_output(nb, 1, "error", ename="ValueError", evalue="no", traceback=["ValueError: no"])
     nb.cells[3].update(source="# nbval-atol=0.5: logits of an untrained network\nshow(fig)")
     nb.cells[3].metadata["tags"] = ["nbval-atol=0.5"]
     assert list(problems(nb)) == []
