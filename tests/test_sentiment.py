@@ -111,7 +111,7 @@ def test_training_is_repeatable_and_resumes(tmp_path):
         run(tmp_path)
     third, report = run(tmp_path, resume=True)                          # all is done: nothing changes
     assert np.array_equal(first, third) and report["resumed_from"] == {"epoch": 3, "step": 0}
-    with pytest.raises(UserError, match="config"):
+    with pytest.raises(UserError, match="lr 0.002, not 0.5"):
         run(tmp_path, resume=True, lr=0.5)
 
 
