@@ -46,9 +46,9 @@ def show(fig, alt):
     fig.savefig(buffer, format="png", metadata={"Software": None})
     width, height = (round(x * fig.dpi) for x in fig.get_size_inches())
     plt.close(fig)
-    # a palette of 128 colours is a third of the size, and no eye sees the difference in a plot
+    # a palette is a third of the size, and no eye sees the difference in a plot
     small = io.BytesIO()
-    Image.open(buffer).convert("RGB").quantize(128).save(small, "PNG", optimize=True)
+    Image.open(buffer).convert("RGB").quantize(256, dither=Image.Dither.NONE).save(small, "PNG", optimize=True)
     display(
         {"image/png": base64.b64encode(small.getvalue()).decode(), "text/plain": f"Figure: {alt}"},
         metadata={"image/png": {"width": width, "height": height, "alt": alt}},
@@ -79,7 +79,8 @@ def images(pictures, titles=None, *, columns=8, alt, size=1.1, colours=None):
         if i >= n:
             continue
         image = picture(pictures[i])
-        ax.imshow(image, cmap="gray" if image.ndim == 2 else None)
+        # the whole range, not each picture's own: a faint reconstruction should look faint
+        ax.imshow(image, cmap="gray" if image.ndim == 2 else None, vmin=0, vmax=255 if image.dtype == np.uint8 else 1)
         if titles is not None:
             ax.set_title(titles[i], fontsize=8, color=colours[i] if colours else "black")
     show(fig, alt)
