@@ -32,8 +32,9 @@ def book():
         yield Path(os.environ["DLM_BOOK"]).resolve()
         return
     with tempfile.TemporaryDirectory(prefix="dlm-book-") as out:
-        run = subprocess.run([sys.executable, "-m", "jupyter_book.cli.main", "build", str(ROOT), "--all", "-W", "-n",
-                              "--keep-going", "--path-output", out], capture_output=True, text=True)
+        run = subprocess.run([sys.executable, "-c", "from jupyter_book.cli.main import main; main()", "build",
+                              str(ROOT), "--all", "-W", "-n", "--keep-going", "--path-output", out],
+                             capture_output=True, text=True)
         assert run.returncode == 0, run.stdout[-3000:] + run.stderr[-3000:]
         yield Path(out, "_build", "html")
 
