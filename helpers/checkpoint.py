@@ -81,10 +81,11 @@ def write_atomically(path, data):
 
 
 def save(path, tree):
-    """Save a tree of dicts, lists, tensors and JSON values as one `.safetensors` file."""
+    """Save a tree of dicts, lists, tensors and JSON values as one `.safetensors` file, always the same bytes."""
     tensors = {}
     text = json.dumps(_split(tree, "", tensors))
-    return write_atomically(path, to_bytes(tensors, {"tree": text, "sha256": _digest(tensors, text)}))
+    # one entry, not two: safetensors writes several in an order that changes from file to file
+    return write_atomically(path, to_bytes(tensors, {"checkpoint": f"{_digest(tensors, text)} {text}"}))
 
 
 def load(path):
@@ -98,8 +99,9 @@ def load(path):
             tensors = {name: file.get_tensor(name) for name in file.keys()}
     except (SafetensorError, OSError) as error:
         raise UserError(f"the checkpoint {path} is truncated or damaged ({error}): delete it, train again") from error
-    if "tree" not in header or "sha256" not in header:
+    if "checkpoint" not in header:
         raise UserError(f"{path} is not a checkpoint of this course; give the folder that a `train` command wrote")
-    if _digest(tensors, header["tree"]) != header["sha256"]:
+    digest, _, text = header["checkpoint"].partition(" ")
+    if _digest(tensors, text) != digest:
         raise UserError(f"the checkpoint {path} is damaged (its SHA-256 differs); delete it and train again")
-    return _join(json.loads(header["tree"]), tensors)
+    return _join(json.loads(text), tensors)

@@ -76,7 +76,7 @@ class Bar:
             )
             handle.update({"text/plain": "; ".join(t for t, _ in lines), "text/html": rows}, raw=True)
         elif sys.stderr.isatty():
-            columns = os.get_terminal_size(sys.stderr.fileno()).columns
+            columns = os.get_terminal_size(sys.stderr.fileno()).columns or 80
             print("\r\033[K" + " | ".join(t for t, _ in lines)[: columns - 1], end="", file=sys.stderr, flush=True)
 
 
