@@ -1,8 +1,10 @@
 """Samples, batches and their order: a function of (seed, epoch, step) and of nothing else."""
 
+from types import FunctionType
+
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, Dataset, default_collate
+from torch.utils.data import DataLoader, Dataset, default_collate, get_worker_info
 
 from helpers.data import UserError
 
@@ -23,7 +25,7 @@ class Tensors(Dataset):
         return len(self.tensors[0])
 
     def __getitem__(self, i):
-        return tuple(t[i] for t in self.tensors)
+        return tuple(t[i] for t in self.tensors)  # an index or a slice
 
     def __getitems__(self, indices):  # DataLoader asks for this one: the list of a batch at once
         return tuple(t[torch.as_tensor(indices, device=t.device)] for t in self.tensors)
@@ -82,13 +84,43 @@ class Batches:
         return float(self.rank < self.size(step))
 
 
+def _generators(thing, seen):
+    """(owner, attribute, generator) of every generator that a data set, or a part of it, carries."""
+    seen.add(id(thing))
+    for name, value in vars(thing).items():
+        if isinstance(value, (np.random.Generator, torch.Generator)):
+            yield thing, name, value
+        for part in value if isinstance(value, (list, tuple)) else [value]:
+            # parts that draw are data sets (`Subset` has one inside) and transforms, that is callable objects
+            inner = isinstance(part, Dataset) or (callable(part) and not isinstance(part, (type, FunctionType)))
+            if inner and hasattr(part, "__dict__") and id(part) not in seen:
+                yield from _generators(part, seen)
+
+
+def seed_worker(worker_id):
+    """`worker_init_fn` of a DataLoader: the generators that the data set or its transforms carry as attributes
+    (NumPy's, PyTorch's), and OpenCV's, start from this worker's own seed. Without it every worker has a copy of
+    them in the same state, and all workers draw the same numbers. (PyTorch seeds the global ones by itself.)"""
+    info = get_worker_info()
+    for k, (owner, name, value) in enumerate(list(_generators(info.dataset, set()))):
+        if isinstance(value, np.random.Generator):
+            setattr(owner, name, np.random.default_rng([info.seed, k]))
+        else:
+            value.manual_seed(mixed(info.seed, k))
+    import cv2
+
+    cv2.setRNGSeed(info.seed % 2**31)
+
+
 def loader(data, batches, workers=0, pin=False):
-    """A DataLoader over `data` in the order of `batches`; worker processes stay alive between epochs."""
+    """A DataLoader over `data` in the order of `batches`; worker processes stay alive between epochs, and each
+    draws numbers of its own (`seed_worker`)."""
     return DataLoader(
         data,
         batch_sampler=batches,
         collate_fn=getattr(data, "collate", default_collate),
         num_workers=workers,
+        worker_init_fn=seed_worker,
         persistent_workers=workers > 0,
         pin_memory=pin,
         generator=torch.Generator().manual_seed(batches.seed),  # else iterating draws from the global generator

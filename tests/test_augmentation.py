@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from scipy import optimize, stats
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset, Subset
 from torchvision import tv_tensors
 from torchvision.datasets import ImageFolder
 from torchvision.ops import masks_to_boxes
@@ -26,6 +26,7 @@ from torchvision.transforms.v2 import functional as V
 
 from helpers import augmentation as A
 from helpers import copies, pitfalls
+from helpers.batches import Batches, loader
 from helpers.data import UserError
 from helpers.training import Tensors, fit
 
@@ -518,6 +519,60 @@ def test_numpys_global_generator_is_seeded_by_pytorch():
 def test_seed_worker_gives_each_generator_its_own_stream():
     first, second = (e[0] for e in shifts("own", pitfalls.seed_worker))
     assert first != second
+
+
+class Transformed(Dataset):
+    """Item i is a number that a transform drew with a generator of its own: nothing on the data set itself."""
+
+    class Draw:
+        def __init__(self, rng):
+            self.rng = rng
+
+        def __call__(self):
+            if isinstance(self.rng, torch.Generator):
+                return int(torch.randint(10**6, (), generator=self.rng))
+            return int(self.rng.integers(10**6))
+
+    def __init__(self, *generators):
+        self.transforms = [self.Draw(rng) for rng in generators]
+
+    def __len__(self):
+        return 32
+
+    def __getitem__(self, i):
+        return torch.tensor([draw() for draw in self.transforms])
+
+
+def epochs_of(data, workers=2, seed=0, epochs=2):
+    """What the course's own loader gives in each epoch, a tuple of bytes for each batch."""
+    batches = Batches(len(data), 8, shuffle=True, seed=seed)
+    feed, rows = loader(data, batches, workers), []
+    for batches.epoch in range(epochs):
+        for batch in feed:
+            drawn = batch[1] if isinstance(batch, (tuple, list)) else batch
+            rows.append(drawn.numpy().tobytes())
+    return rows
+
+
+@pytest.mark.parametrize("draw", ["own", "opencv", "numpy", "transform", "torch transform", "subset"])
+def test_the_courses_loader_gives_each_worker_its_own_numbers(draw):
+    """In `batches.loader`, which `fit` uses, without anybody asking for it."""
+
+    def data():
+        if draw == "transform":
+            return Transformed(np.random.default_rng(0), np.random.default_rng(0))
+        if draw == "torch transform":
+            return Transformed(generator())
+        one = pitfalls.ShiftedInWorker(pictures(32, w=100_000, h=1, c=1), "own" if draw == "subset" else draw)
+        return Subset(Subset(one, range(32)), range(32)) if draw == "subset" else one
+
+    rows = epochs_of(data())
+    assert len(set(rows)) == 8  # 2 epochs of 4 batches, from 2 workers: all different
+    if draw == "transform":  # and two transforms of one worker are not twins either
+        a, b = np.frombuffer(rows[0], np.int64).reshape(8, 2).T
+        assert not np.array_equal(a, b)
+    assert epochs_of(data()) == rows  # a function of the seed
+    assert set(epochs_of(data(), seed=1)).isdisjoint(rows)
 
 
 def test_arrows_have_an_exact_ceiling():
