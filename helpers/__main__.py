@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from helpers import cli
+from helpers.augment_cli import augment
 from helpers.cli import clear
 from helpers.transfer_cli import app as transfer
 
@@ -14,6 +15,7 @@ app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, add_comp
 data = typer.Typer(no_args_is_help=True, help="The data sets and weights of the course.")
 app.add_typer(data, name="data")
 app.add_typer(transfer, name="transfer")
+app.command()(augment)
 
 
 def _size(n):
