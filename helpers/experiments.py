@@ -26,6 +26,9 @@ EXPERIMENTS = {
     "transfer-leaves": ("helpers.transfer_study:strategies", "Which strategy is best at 20 pictures a class?"),
     "transfer-rule": ("helpers.transfer_study:rule", "Does the 2x2 rule of transfer learning pick the best strategy?"),
     "transfer-depth": ("helpers.transfer_study:depth", "How does accuracy depend on the number of frozen blocks?"),
+    "augmentation-gap": ("helpers.augmentation_study:gap", "Which augmentation helps, and with how few pictures?"),
+    "augmentation-leak": ("helpers.augmentation_study:leak", "How much does copying before the split flatter?"),
+    "augmentation-flip-digits": ("helpers.augmentation_study:digits", "What do flips do to digits?"),
 }
 
 
