@@ -189,7 +189,7 @@ def axe():
 
 AXE = """async () => (await axe.run(document, {resultTypes: ["violations"], preload: false})).violations.map(
     v => `${v.impact} ${v.id}: ${v.help}: ` + v.nodes.slice(0, 3).map(n => n.html.slice(0, 160)).join(" | "))"""
-OPEN = "() => document.querySelectorAll('details:not([name])').forEach(d => d.open = true)"
+OPEN = "() => document.querySelectorAll('details').forEach(d => d.open = true)"
 
 
 def settle(page):
