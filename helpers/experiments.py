@@ -29,6 +29,10 @@ EXPERIMENTS = {
     "augmentation-gap": ("helpers.augmentation_study:gap", "Which augmentation helps, and with how few pictures?"),
     "augmentation-leak": ("helpers.augmentation_study:leak", "How much does copying before the split flatter?"),
     "augmentation-flip-digits": ("helpers.augmentation_study:digits", "What do flips do to digits?"),
+    "autoencoder-width": ("helpers.embedding_study:widths", "What does a code of width k hold, against PCA?"),
+    "autoencoder-denoise": ("helpers.embedding_study:denoise", "Does an autoencoder remove noise it was not shown?"),
+    "tsne-start": ("helpers.embedding_study:starts", "Does a PCA start keep the global structure?"),
+    "tsne-input": ("helpers.embedding_study:inputs", "What should t-SNE be fed, at which perplexity?"),
 }
 
 
