@@ -18,6 +18,7 @@ Three rules make the numbers exact:
 import math
 import os
 import signal
+import sys
 import threading
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
@@ -47,6 +48,19 @@ def scale():
 # ---------------------------------------------------------------- the engine
 
 
+def keep_memory():
+    """Let the C library keep what is freed. It gives large blocks back to the system after each use and gets them
+    as new, zeroed pages a moment later: up to a third of the time of a training step on a CPU goes into that.
+    """
+    if sys.platform == "linux":
+        import ctypes
+
+        libc = ctypes.CDLL(None)
+        if hasattr(libc, "gnu_get_libc_version"):
+            for option in (-1, -3):  # M_TRIM_THRESHOLD, M_MMAP_THRESHOLD of glibc's malloc.h
+                libc.mallopt(option, 2**30)
+
+
 def engine(device="auto", precision="auto"):
     """An Accelerator. device: "auto" (CUDA, XPU, MPS, then CPU), "cpu", "cuda", "cuda:1"...;
     precision: "auto" (bf16 on a GPU that has it, fp16 on other CUDA, else fp32), "no", "bf16", "fp16".
@@ -73,6 +87,8 @@ def engine(device="auto", precision="auto"):
         precision = "bf16" if bf16 else "fp16" if kind == "cuda" else "no"
     if precision == "fp16" and kind == "cpu":
         raise UserError("fp16 needs a GPU; on a CPU use bf16 or no")
+    if kind == "cpu":
+        keep_memory()
     return Accelerator(cpu=device == "cpu", mixed_precision=precision)
 
 

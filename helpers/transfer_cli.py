@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from time import monotonic
 from typing import Annotated
 
 import typer
@@ -78,7 +79,7 @@ def train(
         raise UserError(f"--freeze {freeze} is not one of base, half, none")
     if freeze == "base" and not pretrained:
         raise UserError("a frozen base of random weights cannot learn much: use --freeze none with --no-pretrained")
-    acc = engine(device, precision)
+    started, acc = monotonic(), engine(device, precision)
     seed_everything(seed)
     strategy = freeze if pretrained else "scratch"
     model = Classifier(2, backbone, pretrained)  # before the pictures: an unknown name should not wait for them
@@ -99,7 +100,7 @@ def train(
     scores = evaluate(model, valid, step=classify, device=device, precision=precision, workers=workers)
     facts = {
         "accuracy": scores["accuracy"], "loss": scores["loss"], "n": scores["n"], "train": len(training),
-        "classes": len(classes), "epochs": result.epochs, "best_epoch": result.best["epoch"], "seconds": result.seconds,
+        "classes": len(classes), "epochs": result.epochs, "best_epoch": result.best["epoch"], "seconds": monotonic() - started,
         "resumed_from": result.resumed_from, "stopped_early": result.stopped_early, "weights": str(out),
     }  # fmt: skip
     if acc.is_main_process:
