@@ -100,7 +100,8 @@ def train(
     scores = evaluate(model, valid, step=classify, device=device, precision=precision, workers=workers)
     facts = {
         "accuracy": scores["accuracy"], "loss": scores["loss"], "n": scores["n"], "train": len(training),
-        "classes": len(classes), "epochs": result.epochs, "best_epoch": result.best["epoch"], "seconds": monotonic() - started,
+        "classes": len(classes), "epochs": result.epochs, "best_epoch": result.best["epoch"],
+        "seconds": monotonic() - started,
         "resumed_from": result.resumed_from, "stopped_early": result.stopped_early, "weights": str(out),
     }  # fmt: skip
     if acc.is_main_process:
