@@ -61,7 +61,7 @@ def _width(kind, k, epochs, train, seed):
     else:
         torch.manual_seed(seed)
         model = autoencoder.build(kind, x.shape[1:], k)
-        autoencoder.fit_pictures(model, x, epochs=epochs, batch_size=128, lr=2e-3, seed=seed)
+        autoencoder.fit_pictures(model, x, epochs=epochs, batch_size=64, lr=3e-3, seed=seed)
         encode, copy = partial(autoencoder.encode, model), partial(autoencoder.reconstruct, model)
     normal = errors(test, copy(test))
     return {"error": normal.mean().item(), "knn": knn_accuracy(encode(x), labels, encode(test), test_labels)} | {
@@ -71,7 +71,7 @@ def _width(kind, k, epochs, train, seed):
 
 def widths(scale):
     """Dense autoencoder against PCA at the same width, and the raw pixels."""
-    epochs, train, ks = {"tiny": (1, 200, (2,)), "small": (10, 4000, (2, 4, 8, 16, 32, 64)),
+    epochs, train, ks = {"tiny": (1, 200, (2,)), "small": (6, 4000, (2, 8, 16, 64)),
                          "full": (200, 4000, (2, 4, 8, 16, 32, 64))}[scale]  # fmt: skip
     kinds = [(kind, k) for k in ks for kind in ("dense", "pca")]
     return {f"{kind} {k}": partial(_width, kind, k, epochs, train) for kind, k in kinds} | {
@@ -100,13 +100,13 @@ def _denoise(noise, short, long, train, seed):
                 values[f"{when} {sigma}"] = autoencoder.psnr(copy, test).mean().item()
                 values[f"none {sigma}"] = autoencoder.psnr(source, test).mean().item()
 
-    autoencoder.fit_pictures(model, x, epochs=long, noise=noise, seed=seed, log=look)
+    autoencoder.fit_pictures(model, x, epochs=long, noise=noise, lr=3e-3, seed=seed, log=look)
     return values
 
 
 def denoise(scale):
     """An autoencoder that was shown noise against a plain one, early in the training and late."""
-    settings = {"tiny": (1, 2, 100), "small": (5, 60, 1000), "full": (5, 400, 4000)}[scale]
+    settings = {"tiny": (1, 2, 100), "small": (10, 40, 1000), "full": (10, 400, 4000)}[scale]
     return {name: partial(_denoise, noise, *settings) for name, noise in (("plain", 0.0), ("denoising", 0.3))}
 
 
@@ -168,7 +168,7 @@ def _codes(n, epochs, seed):
     z, labels = (torch.cat([parts["valid"][i], parts["test"][i]])[:n] for i in (0, 1))
     torch.manual_seed(seed)
     model = autoencoder.build("dense", x.shape[1:], 16)
-    autoencoder.fit_pictures(model, x, epochs=epochs, batch_size=128, lr=2e-3, seed=seed)
+    autoencoder.fit_pictures(model, x, epochs=epochs, batch_size=64, lr=3e-3, seed=seed)
     return z.flatten(1), labels, autoencoder.encode(model, z), pca(x, 50).encode(z)
 
 
@@ -181,7 +181,7 @@ def _input(name, perplexity, n, n_iter, epochs, seed):
 
 def inputs(scale):
     """Pixels, 50 principal components or an autoencoder's codes; then the perplexity, on PCA-50."""
-    n, n_iter, epochs = {"tiny": (100, 20, 1), "small": (600, 500, 10), "full": (1000, 1000, 200)}[scale]
+    n, n_iter, epochs = {"tiny": (100, 20, 1), "small": (600, 500, 8), "full": (1000, 1000, 200)}[scale]
     fed = {f"{name}, 30": (name, 30) for name in ("pixels", "PCA-50", "codes")}
     sweep = {f"PCA-50, {u}": ("PCA-50", u) for u in ((5,) if scale == "tiny" else (2, 5, 15, 60, 120, 240))}
     return {arm: partial(_input, *what, n, n_iter, epochs) for arm, what in (fed | sweep).items()}
