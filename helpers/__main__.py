@@ -7,6 +7,7 @@ import typer
 
 from helpers import cli
 from helpers.augment_cli import augment
+from helpers.autoencoder_cli import app as autoencoder
 from helpers.cli import clear
 from helpers.transfer_cli import app as transfer
 
@@ -15,6 +16,7 @@ app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, add_comp
 data = typer.Typer(no_args_is_help=True, help="The data sets and weights of the course.")
 app.add_typer(data, name="data")
 app.add_typer(transfer, name="transfer")
+app.add_typer(autoencoder, name="autoencoder")
 app.command()(augment)
 
 
