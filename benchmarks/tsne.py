@@ -1,7 +1,7 @@
 """Four ways to the same picture: exact t-SNE of ours and of scikit-learn, its Barnes-Hut, and openTSNE.
 
     python benchmarks/tsne.py [--points 1797] [--iterations 1000] [--rounds 3] [--threads 2] [--device cpu]
-                              [--without NAME] [--json]
+                              [--without NAME] [--growth 500,1000,2000,5000] [--json] [--record]
 
 The handwritten digits of scikit-learn (up to 1,797 points of 64 features; MNIST, 784 features, above), perplexity
 30, PCA start, early exaggeration 12 for 250 iterations, each library's own automatic learning rate. Timed is
@@ -9,6 +9,9 @@ the whole way from features to picture, P included, with early stopping off, so 
 iterations. Every round runs every way once, one after the other, so that a slower moment of the machine hits
 all alike; a ratio is the median of the ratios within the rounds. The KL divergence of every picture is computed by
 the same exact formula, in float64, against the same exact P.
+
+--growth times ours, Barnes-Hut and openTSNE's two ways also at several sizes (300 iterations, once each) and
+fits seconds ~ N^exponent. --record writes it all to results/bench-tsne.json, which lecture 07 draws from.
 """
 
 import argparse
@@ -50,11 +53,11 @@ def scikit_learn(x, iterations, threads, device, method):
                 n_iter_without_progress=iterations, min_grad_norm=0).fit_transform(x)  # fmt: skip
 
 
-def open_tsne(x, iterations, threads, device):
+def open_tsne(x, iterations, threads, device, method="auto"):
     from openTSNE import TSNE
 
     return np.asarray(TSNE(early_exaggeration_iter=EARLY, n_iter=iterations - EARLY, n_jobs=threads,
-                           random_state=0).fit(x))  # fmt: skip
+                           negative_gradient_method=method, random_state=0).fit(x))  # fmt: skip
 
 
 WAYS = {
@@ -62,6 +65,11 @@ WAYS = {
     "scikit-learn, Barnes-Hut": lambda *a: scikit_learn(*a, method="barnes_hut"),
     "openTSNE": open_tsne,
     "scikit-learn, exact": lambda *a: scikit_learn(*a, method="exact"),
+}
+GROWTH = {
+    "ours, exact": ours, "scikit-learn, Barnes-Hut": WAYS["scikit-learn, Barnes-Hut"],
+    "openTSNE, Barnes-Hut": lambda *a: open_tsne(*a, method="bh"),
+    "openTSNE, FFT": lambda *a: open_tsne(*a, method="fft"),
 }
 
 
@@ -94,6 +102,27 @@ def measure(points=1797, iterations=1000, rounds=3, threads=2, device="cpu", wit
     }  # fmt: skip
 
 
+def growth(sizes, threads=2, device="cpu", iterations=300):
+    """{"sizes": [N], "iterations": n, "seconds": {way: [one per size]}, "exponent": {way: b of seconds ~ N^b}}."""
+    from threadpoolctl import threadpool_limits
+
+    warnings.simplefilter("ignore")
+    torch.set_num_threads(threads)
+    seconds = {name: [] for name in GROWTH}
+    with threadpool_limits(threads):
+        for n in sizes:
+            x, _ = data.mnist5k()  # one source for all sizes
+            x = x[np.sort(np.random.default_rng(0).permutation(len(x))[:n])].reshape(n, -1).astype(np.float64)
+            for name, way in GROWTH.items():
+                if n == sizes[0]:
+                    way(x[:100], EARLY + 10, threads, device)
+                start = time.perf_counter()
+                way(x, iterations, threads, device)
+                seconds[name].append(time.perf_counter() - start)
+    fit = {name: float(np.polyfit(np.log(sizes), np.log(t), 1)[0]) for name, t in seconds.items()}
+    return {"sizes": list(sizes), "iterations": iterations, "seconds": seconds, "exponent": fit}
+
+
 def main():
     about = __doc__.split("\n\n")
     parser = argparse.ArgumentParser(description=about[0], epilog=about[2])
@@ -104,11 +133,33 @@ def main():
     parser.add_argument("--device", default="cpu", help="where ours runs; the others know only the CPU")
     parser.add_argument("--without", action="append", default=[], choices=list(WAYS)[1:], help="leave one out")
     parser.add_argument("--json", action="store_true", help="one JSON object instead of the table")
+    parser.add_argument("--growth", default="", help="also time these numbers of points, with commas between")
+    parser.add_argument("--record", action="store_true", help="write results/bench-tsne.json")
     options = vars(parser.parse_args())
-    as_json = options.pop("json")
+    as_json, record, sizes = (options.pop(name) for name in ("json", "record", "growth"))
     if options["iterations"] <= EARLY or options["points"] < 100 or options["rounds"] < 1:
         parser.error(f"take more than {EARLY} iterations, 100 points or more, and a round or more")
+    if record and not sizes:
+        sizes = "500,1000,2000,5000"
+    try:
+        sizes = [int(n) for n in sizes.split(",") if n]
+    except ValueError:
+        parser.error(f"--growth takes numbers with commas between, not {sizes}")
+    if sizes and (len(sizes) < 2 or not all(100 <= n <= 5000 for n in sizes)):
+        parser.error("--growth takes two sizes or more, from 100 to 5000 points")
     result = measure(**options)
+    if sizes:
+        result["growth"] = growth(sizes, options["threads"], options["device"])
+    if record:
+        from datetime import date
+
+        from helpers.checkpoint import write_atomically
+        from helpers.experiments import ROOT, versions
+
+        words = [f"--{name} {options[name]}" for name in ("points", "iterations", "rounds", "threads")]
+        command = f"python benchmarks/tsne.py --record {' '.join(words)} --growth {','.join(map(str, sizes))}"
+        result |= {"command": command, "date": date.today().isoformat(), "versions": versions()}
+        write_atomically(ROOT / "results" / "bench-tsne.json", (json.dumps(result, indent=1) + "\n").encode())
     if as_json:
         print(json.dumps(result))
         return
@@ -118,6 +169,8 @@ def main():
     for name, times in result["seconds"].items():
         print(f"{name:26}{statistics.median(times):9.2f}{result['ratio'][name]:8.2f}"
               f"{result['kl'][name]:8.4f}{result['knn'][name]:8.4f}")  # fmt: skip
+    for name, exponent in result.get("growth", {}).get("exponent", {}).items():
+        print(f"{name:26} seconds ~ N^{exponent:.2f}")
 
 
 if __name__ == "__main__":
