@@ -192,10 +192,19 @@ AXE = """async () => (await axe.run(document, {resultTypes: ["violations"], prel
 OPEN = "() => document.querySelectorAll('details').forEach(d => d.open = true)"
 
 
+SCROLLS = """() => [...document.querySelectorAll('pre, .cell_output > .output')].every(
+    e => e.scrollWidth <= e.clientWidth || e.tabIndex === 0)"""
+
+
 def settle(page):
-    """Wait until mathematics is set and the theme has noticed the new width (it looks 0.3 s after the last change)."""
+    """Wait until mathematics is set and the theme has noticed the new width: some 0.3 s later, on a busy machine more,
+    it lets the keyboard into what scrolls there. If it never does, axe says so."""
     page.evaluate("async () => { if (window.MathJax?.startup) await MathJax.startup.promise; }")
-    page.wait_for_timeout(450)
+    page.wait_for_timeout(400)
+    for _ in range(50):
+        if page.evaluate(SCROLLS):
+            break
+        page.wait_for_timeout(100)
 
 
 def looked_at(page, address, script):

@@ -102,6 +102,16 @@ def mathjax(app):
     shutil.copyfile(source, target)
 
 
+def front_door(app, exception):
+    """Give the page that only sends on to the front page our icon; without one browsers ask for /favicon.ico."""
+    index = Path(app.outdir, "index.html")
+    if exception is None and app.builder.name == "html" and app.config.html_favicon and index.exists():
+        icon = f'<link rel="icon" href="_static/{Path(app.config.html_favicon).name}">'
+        page = index.read_text(encoding="utf-8")
+        if 'rel="icon"' not in page:
+            index.write_text(f"<!doctype html>\n{icon}\n{page}", encoding="utf-8")
+
+
 def buttons(app, config):
     """Repository, issue, Binder and Colab buttons once _config.yml names a repository, else none."""
     options, public = config.html_theme_options, bool(config.html_theme_options.get("repository_url"))
@@ -193,6 +203,7 @@ def setup(app):
     app.connect("builder-inited", share_visitors)
     app.connect("html-page-context", clean_page, priority=999)
     app.connect("build-finished", check_repairs)
+    app.connect("build-finished", front_door, priority=999)     # after the table of contents has written the page
     app.add_transform(Callouts)
     app.add_post_transform(Widgets)
     app.add_search_language(English)
