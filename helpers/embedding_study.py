@@ -44,13 +44,13 @@ def roc_auc(normal, strange):
 
 
 def strangers(test, seed):
-    """{name: pictures}: what a detector of anomalies has to find, beside the digits `test` (N, 1, 28, 28)."""
-    return {"turned": test.rot90(1, (2, 3)).contiguous(), "patches": patches(len(test), seed)}
+    """{name: pictures}: what a detector of anomalies has to find, beside the digits `test` (N, 1, H, H)."""
+    return {"turned": test.rot90(1, (2, 3)).contiguous(), "patches": patches(len(test), seed, test.shape[-1])}
 
 
 def _width(kind, k, epochs, train, seed):
     """One code: its test error, the accuracy of 10-NN among codes, ROC AUC against strangers."""
-    parts = autoencoder.sets("mnist5k", seed)
+    parts = autoencoder.sets("digits", seed)
     (x, labels), (test, test_labels) = (parts[p] for p in ("train", "test"))
     x, labels, others = x[:train], labels[:train], strangers(test, seed)
     if kind == "pixels":
@@ -70,9 +70,9 @@ def _width(kind, k, epochs, train, seed):
 
 
 def widths(scale):
-    """Dense autoencoder against PCA at the same width, and the raw pixels."""
-    epochs, train, ks = {"tiny": (1, 200, (2,)), "small": (6, 4000, (2, 8, 16, 64)),
-                         "full": (200, 4000, (2, 4, 8, 16, 32, 64))}[scale]  # fmt: skip
+    """Dense autoencoder against PCA at the same width, and the raw pixels; digits of 8 x 8."""
+    epochs, train, ks = {"tiny": (1, 200, (2,)), "small": (20, 2000, (2, 4, 8, 16, 32)),
+                         "full": (300, 2000, (2, 4, 8, 16, 32))}[scale]  # fmt: skip
     kinds = [(kind, k) for k in ks for kind in ("dense", "pca")]
     return {f"{kind} {k}": partial(_width, kind, k, epochs, train) for kind, k in kinds} | {
         "pixels": partial(_width, "pixels", 0, 0, train)
@@ -86,7 +86,7 @@ SIGMAS = (0.1, 0.3, 0.5)
 
 def _denoise(noise, short, long, train, seed):
     """PSNR of what the model makes of noisy pictures, after `short` epochs and after `long` ones."""
-    parts = autoencoder.sets("mnist5k", seed)
+    parts = autoencoder.sets("digits", seed)
     x, test = parts["train"][0][:train], parts["test"][0]
     torch.manual_seed(seed)
     model, values = autoencoder.build("dense", x.shape[1:], 16), {}
@@ -106,7 +106,7 @@ def _denoise(noise, short, long, train, seed):
 
 def denoise(scale):
     """An autoencoder that was shown noise against a plain one, early in the training and late."""
-    settings = {"tiny": (1, 2, 100), "small": (10, 40, 1000), "full": (10, 400, 4000)}[scale]
+    settings = {"tiny": (1, 2, 100), "small": (10, 60, 2000), "full": (10, 400, 2000)}[scale]
     return {name: partial(_denoise, noise, *settings) for name, noise in (("plain", 0.0), ("denoising", 0.3))}
 
 
