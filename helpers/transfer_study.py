@@ -79,7 +79,7 @@ def _cell(kind, per_class, epochs, strategy, test, seed):
         train_set, test_set, _ = _leaves(per_class, seed, test)
         classes = len(leaves.CLASSES)
     else:
-        train_set, test_set = digit_set(per_class, seed)
+        train_set, test_set = digit_set(per_class, seed, 10 if test == 1 else 500)
         classes = 10
     torch.manual_seed(seed)
     model = Classifier(classes, pretrained=strategy != "scratch")
