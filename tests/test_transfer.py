@@ -107,6 +107,9 @@ def test_requires_grad_alone_lets_batch_norm_drift_and_freeze_does_not():
 def test_frozen_statistics_stay_while_scale_and_shift_learn():
     x, y = pictures()[:]
     model = transfer.freeze_statistics(small())
+    for part in model.base.modules():  # residual branches start at scale 0, which would stop the gradient
+        if isinstance(part, nn.BatchNorm2d):
+            nn.init.ones_(part.weight)
     before = state(model.base)
     optimizer = torch.optim.SGD(model.parameters(), 0.1)
     model.train()
