@@ -62,10 +62,15 @@ class Batches:
 
     With several processes each one takes every `world`-th sample of the *same* global batch,
     so no sample is seen twice and none is left out. `start` skips the batches of a resumed epoch.
+
+    With `lengths` (n,) a batch holds samples of nearly equal length, so that little of it is padding: the
+    shuffled samples are sorted by length within pools of POOL batches, then the batches are shuffled.
     """
 
-    def __init__(self, n, batch_size, *, shuffle, seed=0, rank=0, world=1):
-        self.n, self.batch_size, self.shuffle, self.seed = n, batch_size, shuffle, seed
+    POOL = 50
+
+    def __init__(self, n, batch_size, *, shuffle, seed=0, rank=0, world=1, lengths=None):
+        self.n, self.batch_size, self.shuffle, self.seed, self.lengths = n, batch_size, shuffle, seed, lengths
         self.rank, self.world, self.epoch, self.start = rank, world, 0, 0
 
     def __len__(self):
@@ -75,10 +80,22 @@ class Batches:
         """Samples of the global batch number `step`."""
         return min(self.batch_size, self.n - step * self.batch_size)
 
+    def order(self):
+        """The samples (n,) in the order of this epoch."""
+        if not self.shuffle:
+            return torch.arange(self.n)
+        generator = torch.Generator().manual_seed(mixed(self.seed, self.epoch))
+        order = torch.randperm(self.n, generator=generator)
+        if self.lengths is None:
+            return order
+        pools = order.split(self.POOL * self.batch_size)
+        order = torch.cat([pool[self.lengths[pool].argsort(stable=True)] for pool in pools])
+        whole = self.n - self.n % self.batch_size                           # a smaller batch stays the last
+        batches = order[:whole].view(-1, self.batch_size)
+        return torch.cat([batches[torch.randperm(len(batches), generator=generator)].flatten(), order[whole:]])
+
     def __iter__(self):
-        order = torch.arange(self.n)
-        if self.shuffle:
-            order = torch.randperm(self.n, generator=torch.Generator().manual_seed(mixed(self.seed, self.epoch)))
+        order = self.order()
         for step in range(self.start, len(self)):
             batch = order[step * self.batch_size : (step + 1) * self.batch_size]
             # a last batch smaller than the number of processes leaves some of them nothing: they

@@ -246,7 +246,8 @@ def fit(
     """Train `model` in place and return a `Result`.
 
     model         any nn.Module; parameters with requires_grad are trained
-    train, valid  map-style data sets: `Tensors(x, y)`, a picture folder, ... (a `collate` of theirs is used)
+    train, valid  map-style data sets: `Tensors(x, y)`, a picture folder, ... (a `collate` of theirs is used;
+                  where they have `lengths`, like `text.Sequences`, a batch holds texts of similar length)
     step          step(model, batch) -> dict of SUMS over the samples of the batch; "loss" is minimised
     optimizer     a torch optimiser over the parameters to train
     epochs        how often every training sample is seen
@@ -277,7 +278,8 @@ def fit(
     model.to(acc.device)
     if on_gpu:
         model.to(memory_format=torch.channels_last)  # the layout tensor cores want; touches 4-D weights only
-    batches = Batches(len(train), batch_size, shuffle=True, seed=seed, rank=acc.process_index, world=world)
+    batches = Batches(len(train), batch_size, shuffle=True, seed=seed, rank=acc.process_index, world=world,
+                      lengths=getattr(train, "lengths", None))
     feed = loader(train, batches, workers, pin=on_gpu)
     module = acc.prepare_model(Sums(model, step))
     module = torch.compile(module) if compile else module

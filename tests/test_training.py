@@ -114,6 +114,24 @@ def test_the_order_changes_with_the_epoch_and_the_seed():
     assert len(orders) == 9
 
 
+@pytest.mark.parametrize("n", [1, 7, 1000, 1003])
+def test_batches_of_similar_length_leave_no_sample_out(n):
+    lengths, orders = torch.randint(1, 40, (n,), generator=torch.Generator().manual_seed(0)), set()
+    for epoch in range(3):
+        b = Batches(n, 8, shuffle=True, seed=1, lengths=lengths)
+        b.epoch = epoch
+        rows = list(b)
+        assert sorted(i for row in rows for i in row) == list(range(n)) and rows == list(b)
+        assert [len(row) for row in rows] == [b.size(step) for step in range(len(b))]
+        orders.add(tuple(map(tuple, rows)))
+        if n >= 1000:
+            spread = [int(lengths[row].max() - lengths[row].min()) for row in rows]
+            assert sum(spread) / len(spread) < 3                            # 28 or so where they are mixed at random
+            first = torch.stack([lengths[row].float().mean() for row in rows[: len(rows) // 2]]).mean()
+            assert abs(first - lengths.float().mean()) < 5                  # not the short ones first
+    assert len(orders) == (3 if n >= 1000 else 1)                           # one batch is one batch
+
+
 def test_predict_keeps_the_order_and_the_mode():
     model, data = net(dropout=0.5).train(), blobs()
     out = predict(model, data.tensors[0], batch_size=9, device="cpu")
