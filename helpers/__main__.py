@@ -9,6 +9,7 @@ from helpers import cli
 from helpers.augment_cli import augment
 from helpers.autoencoder_cli import app as autoencoder
 from helpers.cli import clear
+from helpers.sentiment_cli import app as sentiment
 from helpers.transfer_cli import app as transfer
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False,
@@ -17,6 +18,7 @@ data = typer.Typer(no_args_is_help=True, help="The data sets and weights of the 
 app.add_typer(data, name="data")
 app.add_typer(transfer, name="transfer")
 app.add_typer(autoencoder, name="autoencoder")
+app.add_typer(sentiment, name="sentiment")
 app.command()(augment)
 
 

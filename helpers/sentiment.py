@@ -2,6 +2,7 @@
 
 import html
 import re
+from copy import deepcopy
 from pathlib import Path
 from time import monotonic
 
@@ -28,7 +29,7 @@ READERS = {         # --model NAME: the encoder's settings and the pooling
 }
 SPELLED = ("spelled", "best")       # these read tokens with their character n-grams, of these lengths:
 SPELLING = {"word": (3, 5), "space": (1, 3), "morpheme": (1, 3), "syllable": (1, 3), "jamo": (1, 3)}
-LINEAR = {"bayes": naive_bayes, "linear": tfidf_regression, "ratio": ratio_regression}
+LINEAR = {"naive-bayes": naive_bayes, "tfidf": tfidf_regression, "linear": ratio_regression}
 GRAMS = {"word": (1, 2), "space": (1, 2), "morpheme": (1, 2), "syllable": (1, 3), "jamo": (1, 7)}
 
 
@@ -76,8 +77,8 @@ class Classifier:
                             "known": int(known(self.vocabulary.encode(read)).sum())})
         return answers
 
-    def save(self, out):
-        """One file `sentiment.safetensors` in the folder `out`."""
+    def save(self, out, half=False):
+        """One file `sentiment.safetensors` in the folder `out`, with `half` in 16 bits a number."""
         config = {"task": "sentiment", "kind": self.kind, "unit": self.unit, "classes": self.classes,
                   "prior": self.prior, "members": len(self.models)}
         if self.kind in SPELLED:
@@ -86,7 +87,8 @@ class Classifier:
             config |= {"tokens": self.vocabulary.tokens}
         if self.kind in LINEAR:
             config |= {"terms": self.models[0].terms, "low": self.models[0].low, "high": self.models[0].high}
-        return save_model(Path(out) / "sentiment.safetensors", nn.ModuleList(self.models), config)
+        models = nn.ModuleList(self.models)
+        return save_model(Path(out) / "sentiment.safetensors", deepcopy(models).half() if half else models, config)
 
     @classmethod
     def load(cls, out):
@@ -120,30 +122,33 @@ def reader(kind, size):
 
 
 def train(table, kind="lstm", unit="word", *, epochs=4, pretrain_epochs=8, members=None, batch_size=32, lr=2e-3,
-          valid_share=0.1, seed=0, out=None, **options):
+          min_count=2, valid_share=0.1, seed=0, out=None, half=False, **options):
     """Train a model of one of the kinds in LINEAR and READERS on a `Table` -> (Classifier, report dict).
 
-    Readers keep the epoch that is best on `valid_share` of the groups (of the texts where the table has none);
-    the linear models take all rows. `members` readers (1; "best": 5) differ in seed and in those groups.
-    "best" first learns the language of the training texts for `pretrain_epochs`. With `out`, the classifier
-    and the training states go into that folder. Other options (resume, device, ...) go to `training.fit`.
+    Readers know the tokens seen `min_count` times and keep the epoch that is best on `valid_share` of the groups
+    (of the texts where the table has none); the linear models know all tokens and take all rows. `members` readers
+    (1; "best": 5) differ in seed and in those groups. "best" first learns the language of the training texts for
+    `pretrain_epochs`. With `out`, the classifier (in 16 bits if `half`) and the training states go into that
+    folder. Other options (resume, device, ...) go to `training.fit`.
     """
     if kind not in LINEAR and kind not in READERS:
         raise UserError(f"there is no model {kind!r}; choose one of {', '.join([*LINEAR, *READERS])}")
     if unit not in UNITS:
         raise UserError(f"there is no unit {unit!r}; choose one of {', '.join(UNITS)}")
-    if len(set(table.labels.tolist())) != 2:
-        raise UserError("training needs texts of both classes")
+    _both_classes(table.labels)
+    from accelerate.state import PartialState
+
     start = monotonic()
     lists = [UNITS[unit](text) for text in table.texts]
     if kind in SPELLED:
         low, high = SPELLING[unit]
-        vocabulary = Spelling.build(lists, low=low, high=high)
+        vocabulary = Spelling.build(lists, min_count, low=low, high=high)
     else:
-        vocabulary = Vocabulary.build(lists, min_count=1 if kind in LINEAR else 2)
+        vocabulary = Vocabulary.build(lists, min_count=1 if kind in LINEAR else min_count)
     if len(vocabulary) == 2:
-        raise UserError("no word occurs twice in these texts: too little to train on")
-    prior, results = float(table.labels.mean()), []
+        raise UserError(f"no {unit} occurs {'twice' if min_count == 2 else f'{min_count} times'} in these texts: too "
+                        "little to train on")
+    prior, results, valid_n = float(table.labels.mean()), [], 0
     if kind in LINEAR:
         models = [LINEAR[kind](lists, table.labels, *GRAMS[unit])]
     else:
@@ -152,26 +157,34 @@ def train(table, kind="lstm", unit="word", *, epochs=4, pretrain_epochs=8, membe
         members, models = members or (5 if kind == "best" else 1), []
         for member in range(members):
             own = 1000 * seed + member
+            split = split_groups(groups, valid_share, own)
+            valid_n += len(split[1])
             model, result = _train_reader(
-                kind, len(vocabulary), rows, table.labels, split_groups(groups, valid_share, own), seed=own,
-                epochs=epochs, pretrain_epochs=pretrain_epochs if kind == "best" else 0, lr=lr,
+                kind, len(vocabulary), rows, table.labels, split, seed=own, epochs=epochs,
+                pretrain_epochs=pretrain_epochs if kind == "best" else 0, lr=lr,
                 out=Path(out) / f"member{member}" if out else None,
                 shared={"batch_size": batch_size, "config": {"model": kind, "unit": unit, "lr": lr}, **options})
             models.append(model)
             results.append(result)
     classifier = Classifier(kind, models, vocabulary, unit, table.classes, prior)
-    if out:
-        classifier.save(out)
+    if out and PartialState().is_main_process:
+        classifier.save(out, half)
     return classifier, {
         "model": kind, "unit": unit, "n": len(table), "vocabulary": len(vocabulary), "members": len(models),
         "seconds": monotonic() - start, "epochs": max((r.epochs for r in results), default=0),
         "resumed_from": next((r.resumed_from for r in results if r.resumed_from), None),
-        "valid_accuracy": [r.best["valid_correct"] for r in results]}
+        "valid_accuracy": [r.best["valid_correct"] for r in results], "valid_n": valid_n}
+
+
+def _both_classes(labels):
+    if len(np.unique(labels)) != 2:
+        raise UserError("training needs texts of both classes, also without the groups that are kept back")
 
 
 def _train_reader(kind, size, rows, labels, split, *, seed, epochs, pretrain_epochs, lr, out, shared):
     """One reader, its language first; `shared` are settings of both calls of `fit`."""
     kept, held = split
+    _both_classes(labels[kept])
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = reader(kind, size)

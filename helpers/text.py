@@ -226,7 +226,8 @@ def load_tsv(path, group=None, classes=None):
     """A table of labelled texts: UTF-8, a header line, columns `text` and `label` apart by tabs.
 
     `group` names the column whose values must not be torn apart by a split (a film, an author). `classes` are
-    the two labels, the second the positive one; without it, the two that occur, sorted (numbers as numbers).
+    the two labels, the second the positive one, which 0 and 1 may stand for as well; without it, the two that
+    occur, sorted (numbers as numbers).
     No quoting: what stands between two tabs is the text, quotation marks and all. Raises UserError.
     """
     lines = _lines(Path(path))
@@ -246,7 +247,8 @@ def load_tsv(path, group=None, classes=None):
     if "" in labels:
         raise UserError(f"{path}, line {labels.index('') + 2}: the label is empty")
     classes = classes or _two_classes(path, sorted(set(labels)))
-    number = {name: k for k, name in enumerate(classes)}
+    number = {"0": 0, "1": 1} if not {"0", "1"} & set(classes) else {}
+    number |= {name: k for k, name in enumerate(classes)}
     for line, label in enumerate(labels, start=2):
         if label not in number:
             wanted = " nor ".join(map(repr, classes))
@@ -260,6 +262,14 @@ def _lines(path):
         data = path.read_bytes()
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}; give tsv:PATH of a table") from error
+    lines = text_lines(data, path)
+    if not "".join(lines).strip():
+        raise UserError(f"{path} is empty; it needs a first line with text and label, apart by a tab")
+    return lines
+
+
+def text_lines(data, path):
+    """The lines of `data`, bytes of UTF-8 that came from `path`, without their ends. Raises UserError."""
     if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
         raise UserError(f"{path} is UTF-16; save it as UTF-8")
     if b"\0" in data:
@@ -271,8 +281,6 @@ def _lines(path):
         line = data[:error.start].count(b"\n") + 1
         raise UserError(f"{path}, line {line}: not UTF-8; save it as UTF-8 (a Korean table is often CP949: "
                         "iconv -f CP949 -t UTF-8)") from error
-    if not text.strip():
-        raise UserError(f"{path} is empty; it needs a first line with text and label, apart by a tab")
     # not str.splitlines: that also breaks at form feeds and at U+2028, which may stand in a text
     return [line.removesuffix("\r") for line in text.rstrip("\r\n").split("\n")]
 

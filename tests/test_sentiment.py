@@ -80,7 +80,7 @@ def test_a_very_long_text(trained, kind):
         assert answer["score"] == classifier.score(["great " * 1000])[0]
 
 
-@pytest.mark.parametrize("kind", ["bayes", "ratio", "bag", "best"])
+@pytest.mark.parametrize("kind", ["naive-bayes", "linear", "bag", "best"])
 def test_save_and_load(trained, kind, tmp_path):
     classifier, _ = trained[kind]
     classifier.save(tmp_path)
@@ -116,7 +116,7 @@ def test_training_is_repeatable_and_resumes(tmp_path):
 
 
 @pytest.mark.parametrize(("options", "message"), [
-    ({"kind": "transformer"}, "there is no model 'transformer'; choose one of bayes, linear, ratio, bag"),
+    ({"kind": "transformer"}, "there is no model 'transformer'; choose one of naive-bayes, tfidf, linear, bag"),
     ({"unit": "phoneme"}, "there is no unit 'phoneme'"),
 ])
 def test_wrong_choices_are_named(options, message):
@@ -126,7 +126,7 @@ def test_wrong_choices_are_named(options, message):
 
 def test_too_little_to_train_on():
     with pytest.raises(UserError, match="both classes"):
-        train(Table(["a", "b"], np.array([1, 1]), None, ["0", "1"]), "bayes")
+        train(Table(["a", "b"], np.array([1, 1]), None, ["0", "1"]), "naive-bayes")
     with pytest.raises(UserError, match="no word occurs twice"):
         train(Table(["a", "b"], np.array([0, 1]), None, ["0", "1"]), "bag")
 
@@ -176,8 +176,8 @@ def test_word_order_is_seen_by_a_reader_and_not_by_a_bag(trained):
 
 
 def test_compare():
-    results = sentiment.compare(toy(), ["majority", "bayes", "bag"], seeds=2, **FAST, lr=1e-2)
-    assert set(results) == {"majority", "bayes", "bag"}
+    results = sentiment.compare(toy(), ["majority", "naive-bayes", "bag"], seeds=2, **FAST, lr=1e-2)
+    assert set(results) == {"majority", "naive-bayes", "bag"}
     for kind, values in results.items():
         assert {name: len(row) for name, row in values.items()} == dict.fromkeys(
             ["accuracy", "balanced_accuracy", "shuffled", "seconds"], 2)
@@ -190,7 +190,7 @@ def test_compare():
 
 
 def test_accuracy_by_length(trained):
-    classifier, table = trained["bayes"][0], toy(seed=1)
+    classifier, table = trained["naive-bayes"][0], toy(seed=1)
     rows = sentiment.accuracy_by_length(classifier, table, edges=(0, 5, 8, 99))
     assert sum(n for *_, n in rows) == 300 and [row[:2] for row in rows] == [(0, 5), (5, 8), (8, 99)]
     whole = sum(accuracy * n for _, _, accuracy, n in rows) / 300
@@ -210,6 +210,6 @@ def test_korean_reviews_linear():
     for seed in range(3):
         kept, held = split_groups(table.groups, 0.1, seed)
         assert not set(table.groups[kept]) & set(table.groups[held])
-        classifier, _ = train(table.rows(kept), "ratio", "syllable")
+        classifier, _ = train(table.rows(kept), "linear", "syllable")
         accuracies.append(sentiment.evaluate(classifier, table.rows(held))["accuracy"])
     assert np.mean(accuracies) > 0.835
