@@ -7,6 +7,9 @@ from pathlib import Path
 
 from docutils import nodes
 
+from bookledger import ledger
+from bookresults import results
+
 
 def verified(path):
     """What `make notebooks` noted in the notebook at `path` when it last ran it, or None."""
@@ -41,13 +44,11 @@ def stamp(app, doctree):
 def lectures(app):
     """A table of the lectures in the book's order with what a run of each one costs."""
     rows = []
-    for name in app.config.external_site_map:
-        path = Path(app.srcdir, f"{name}.ipynb")
-        if path.exists():
-            run = verified(path)
-            cost = [minutes(run["seconds"]), f"{run['memory_mb'] / 1000:.1f} GB",
-                    f"{run['cores']} CPU cores", run["date"]] if run else ["not yet run"] + [""] * 3
-            rows.append(f"| [{title(path)}](/{name}.ipynb) | " + " | ".join(cost) + " |")
+    for name, path in built(app):
+        run = verified(path)
+        cost = [minutes(run["seconds"]), f"{run['memory_mb'] / 1000:.1f} GB",
+                f"{run['cores']} CPU cores", run["date"]] if run else ["not yet run"] + [""] * 3
+        rows.append(f"| [{title(path)}](/{name}.ipynb) | " + " | ".join(cost) + " |")
     if not rows:
         return "The first lecture is being written."
     return "\n".join(["| Lecture | A run takes | Memory | Measured on | Date |",
@@ -73,7 +74,27 @@ def catalogue(app):
     return "\n".join(lines)
 
 
-PARTS = {"lectures": lectures, "catalogue": catalogue}
+def built(app):
+    """(name, path) of the lectures that are in the book, in its order."""
+    for name in app.config.external_site_map:
+        path = Path(app.srcdir, f"{name}.ipynb")
+        if path.exists():
+            yield name, path
+
+
+def claims(app):
+    """Every claim of every lecture, with a link to its card."""
+    found = [(name, title(path), json.loads(path.read_text(encoding="utf-8"))) for name, path in built(app)]
+    one_page = app.builder.name == "singlehtml"         # the PDF: all lectures are on the page itself
+    return ledger(found, lambda name: "" if one_page else f"../{name}.html")
+
+
+def measured(app):
+    """Every record under results/."""
+    return results(Path(app.srcdir, "results"))
+
+
+PARTS = {"lectures": lectures, "catalogue": catalogue, "ledger": claims, "results": measured}
 
 
 def fill(app, docname, source):

@@ -1,0 +1,98 @@
+"""The ledger of claims: every claim of every notebook, read from the outputs that are stored in it."""
+import json
+import re
+from html import escape
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import NamedTuple
+
+SHOWN = re.compile(r"Claim: (?P<sentence>.+)\n  measured (?P<value>.+?)"
+                   r"(?: \(95 % interval (?P<low>.+?) to (?P<high>.+?), n = (?P<n>\d+)\))?"
+                   r"; needed (?P<bound>.+): holds")
+MARKS = re.compile(r"([\\`*_{}\[\]<>|$~#&^])")      # what Markdown would read as more than a letter
+
+
+class Claim(NamedTuple):
+    """One claim as its card shows it: texts, already rounded as the notebook rounds them."""
+
+    sentence: str
+    value: str
+    low: str        # the 95 % interval; "" where one number was measured
+    high: str
+    n: int          # seeds, or paired differences
+    bound: str
+    section: str    # the heading that it stands under
+    anchor: str     # the id of its card on the lecture's page
+
+
+class Cards(HTMLParser):
+    """The cards in a piece of HTML: (id, facts)."""
+
+    def __init__(self, html):
+        super().__init__()
+        self.found = []
+        self.feed(html)
+
+    def handle_starttag(self, tag, attrs):
+        attrs = dict(attrs)
+        if "data-claim" in attrs:
+            self.found.append((attrs["id"], json.loads(attrs["data-claim"])))
+
+
+def read(path):
+    return json.loads(Path(path).read_text(encoding="utf-8"))
+
+
+def joined(text):
+    return "".join(text)                # nbformat stores a text as one string or as its lines
+
+
+def claims(notebook):
+    """Every claim in the stored outputs of `notebook` (the parsed JSON of an .ipynb), in order."""
+    section, found = "", []
+    for cell in notebook["cells"]:
+        if cell["cell_type"] == "markdown":
+            fenced = re.sub(r"(?ms)^```.*?^```", "", joined(cell["source"]))
+            section = ([section] + re.findall(r"^#{2,3} +(.+?)\s*$", fenced, re.M))[-1]
+        for output in cell.get("outputs", []):
+            data = output.get("data", {})
+            cards = Cards(joined(data.get("text/html", ""))).found
+            if cards:
+                [(anchor, facts)] = cards       # one display a card, or this is no card of helpers.claims
+                shown = SHOWN.fullmatch(joined(data["text/plain"]))
+                if shown is None or shown["sentence"] != facts["sentence"]:
+                    raise ValueError(f"the claim {facts['sentence']!r} is stored in a form that the ledger cannot read")
+                found.append(Claim(shown["sentence"], shown["value"], shown["low"] or "", shown["high"] or "",
+                                   int(shown["n"] or 1), shown["bound"], section, anchor))
+    return found
+
+
+def plain(text):
+    """`text` for a Markdown table: no letter of it means anything but itself."""
+    return MARKS.sub(r"\\\1", text)
+
+
+def table(found, page):
+    """A Markdown table of claims whose cards stand on `page` (an address; "" for this page itself)."""
+    lines = ["| Claim | Measured | 95 % interval | n | Needed |", "|---|---:|---:|---:|---|"]
+    for claim in found:
+        link = f'<a class="reference internal" href="{escape(page)}#{claim.anchor}">{plain(claim.sentence)}</a>'
+        between = (f"{claim.low} to {claim.high}" if claim.low else "one number").replace(" ", "\u00a0")
+        lines.append(f"| {link} | {plain(claim.value)} | {between} | {claim.n} | {plain(claim.bound)} |")
+    return "\n".join(lines)
+
+
+def ledger(lectures, page):
+    """The page's text. `lectures`: [(name, title, parsed notebook)]; `page(name)`: the address of a lecture."""
+    books = [(name, title, claims(notebook)) for name, title, notebook in lectures]
+    every = [claim for _, _, found in books for claim in found]
+    if not every:
+        return "No lecture has made a claim yet."
+    several = sum(bool(claim.low) for claim in every)
+    lines = [f"{len(every)} claims in {len(books)} lectures. {several} of them are means with an interval, over seeds "
+             f"or paired differences; {len(every) - several} are one number: a count, an equality with an independent "
+             "implementation, or one run on a stated split.", ""]
+    for name, title, found in books:
+        lines += [f"## {title}", "", f"{len(found)} claims. A row leads to the card in the lecture.", ""]
+        lines += [table(found, page(name)), ""] if found else []
+    return "\n".join(lines)

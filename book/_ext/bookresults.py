@@ -1,0 +1,183 @@
+"""The page of results: every record under results/ as tables, with its command, seeds, date and versions.
+
+A record is a JSON object. Three forms are known, and any other is shown as what it holds:
+
+- an experiment of `python -m helpers experiment`: `arms` and `runs`, one run an arm and seed;
+- a table: `rows`, a list of objects with the same keys, for instance a run on a real data set;
+- a benchmark or anything else: nested objects, whose numbers are laid out by their path.
+"""
+import json
+import math
+from pathlib import Path
+
+from bookledger import plain
+
+META = ("name", "title", "question", "command", "commands", "date", "versions", "seconds", "cores", "jobs", "threads",
+        "device", "scale", "torch", "seeds", "notes", "note", "licence", "citation", "data", "processor")
+NAMES = {"opencv-python-headless": "OpenCV", "scikit-learn": "scikit-learn", "python": "Python"}
+
+
+def load(folder):
+    """{stem: record} of every JSON object in a folder; what is damaged fails the build, naming the file."""
+    records = {}
+    for path in sorted(Path(folder).glob("*.json")):
+        try:
+            record = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise ValueError(f"{path} is no JSON: {error}") from error
+        if isinstance(record, dict):
+            records[path.stem] = record
+    return records
+
+
+def number(value):
+    """A number for people: four significant digits, thousands apart; anything else as it is."""
+    if isinstance(value, bool) or value is None:
+        return {True: "yes", False: "no", None: ""}[value]
+    if isinstance(value, int):
+        return f"{value:,}" if abs(value) >= 10_000 else str(value)
+    if isinstance(value, float):
+        if value and not 1e-4 <= abs(value) < 1e9:
+            return f"{value:.3g}"
+        return f"{value:,.0f}" if abs(value) >= 10_000 else f"{value:.4g}"
+    if isinstance(value, list):
+        return ", ".join(map(number, value))
+    return str(value)
+
+
+def spread(values):
+    """Mean and 95 % interval of the seeds, as the claim cards compute it."""
+    from helpers.claims import interval
+
+    known = interval(values)
+    if known.n == 1 or known.low == known.high:
+        return number(known.mean)
+    digits = max(0, 1 - math.floor(math.log10(known.high - known.low)))     # two figures of the width
+    return f"{known.mean:.{digits}f} [{known.low:.{digits}f},\u00a0{known.high:.{digits}f}]"
+
+
+def grid(columns, rows):
+    """A Markdown table; numbers stand to the right."""
+    numeric = [all(isinstance(row[i], (int, float)) or row[i] is None or str(row[i])[:1] in "-0123456789"
+                   for row in rows) for i in range(len(columns))]
+    lines = ["| " + " | ".join(plain(str(c).replace("_", " ")) for c in columns) + " |",
+             "|" + "|".join("---:" if right else "---" for right in numeric) + "|"]
+    lines += ["| " + " | ".join(plain(number(value)).replace("\n", " ") for value in row) + " |" for row in rows]
+    return "\n".join(lines)
+
+
+def _experiment(record):
+    metrics = list(dict.fromkeys(k for run in record["runs"] for k in run if k not in ("arm", "seed", "seconds")))
+    rows = []
+    for arm in dict.fromkeys([*record["arms"], *(run["arm"] for run in record["runs"])]):
+        runs = [run for run in record["runs"] if run["arm"] == arm]
+        cells = [[run[m] for run in runs if m in run] for m in metrics]
+        if runs:
+            rows.append([arm, *(spread(values) if values else None for values in cells),
+                         len(runs), sum(run.get("seconds", 0) for run in runs) / len(runs)])
+    return [grid(["arm", *metrics, "seeds", "seconds a run"], rows)]
+
+
+def _rows(rows):
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    return [grid(columns, [[_flat(row.get(c)) for c in columns] for row in rows])]
+
+
+def _flat(value):
+    """What one cell shows of a value that is itself an object: its parts."""
+    return ", ".join(f"{k} {number(v)}" for k, v in value.items()) if isinstance(value, dict) else value
+
+
+def _leaves(value, path=()):
+    """(path, {name: scalar or list of scalars}) of every object that holds such values, in order."""
+    simple = {k: v for k, v in value.items() if not isinstance(v, (dict, list))
+              or isinstance(v, list) and not any(isinstance(x, (dict, list)) for x in v)}
+    if simple:
+        yield path, simple
+    for k, v in value.items():
+        if isinstance(v, dict):
+            yield from _leaves(v, (*path, str(k)))
+        elif isinstance(v, list) and k not in simple:
+            for i, x in enumerate(v, 1):
+                yield from _leaves(x if isinstance(x, dict) else {"values": number(x) if isinstance(x, list) else x},
+                                   (*path, str(k), str(i)))
+
+
+def _anything(record):
+    groups = {}
+    for path, simple in _leaves({k: v for k, v in record.items() if k not in META}):
+        groups.setdefault((len(path), tuple(simple)), []).append((path, simple))
+    tables = []
+    for (depth, keys), members in groups.items():
+        if len(members) == 1:                       # one object: its values under each other read better
+            path, simple = members[0]
+            tables.append(grid([" / ".join(path) or "quantity", "value"], list(simple.items())))
+        else:
+            tables.append(grid(["of", "what", "and", "more"][:depth] + list(keys),
+                               [[*path, *simple.values()] for path, simple in members]))
+    return tables
+
+
+def tables(record):
+    """The Markdown tables of a record of any form."""
+    if isinstance(record.get("runs"), list) and isinstance(record.get("arms"), list):
+        return _experiment(record)
+    rows = record.get("rows")
+    if isinstance(rows, list) and rows and all(isinstance(row, dict) for row in rows):
+        rest = {k: v for k, v in record.items() if k != "rows"}
+        return _rows(rows) + _anything(rest)
+    return _anything(record)
+
+
+def clock(seconds):
+    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} minutes" if seconds < 5400 \
+        else f"{seconds / 3600:.1f} hours"
+
+
+def origin(stem, record):
+    """Where a record comes from: its command, date, seeds, machine and versions, in one paragraph."""
+    facts = []
+    if record.get("date"):
+        facts.append(f"Measured on {record['date']}")
+    if isinstance(record.get("runs"), list):
+        facts.append(f"{len({run.get('seed') for run in record['runs']})} seeds")
+    elif record.get("seeds"):
+        facts.append(f"seeds {number(record['seeds'])}")
+    if record.get("scale"):
+        facts.append(f"scale {record['scale']}")
+    if isinstance(record.get("seconds"), (int, float)):
+        facts.append(clock(record["seconds"]))
+    facts += [f"{record[key]} {key}" for key in ("cores", "threads") if record.get(key)]
+    facts += [f"device {record[key]}" for key in ("device",) if isinstance(record.get(key), str)]
+    versions = record.get("versions") or ({"torch": record["torch"]} if record.get("torch") else {})
+    if versions:
+        facts.append(", ".join(f"{NAMES.get(name, name)} {version}" for name, version in versions.items()))
+    text = "; ".join(facts)
+    commands = record.get("commands") or record.get("command") or []
+    commands = [commands] if isinstance(commands, str) else [str(c) for c in commands]
+    shown = "".join(f"\n```shell\n{command}\n```\n" for command in commands)
+    notes = [str(record[key]) for key in ("note", "notes", "licence", "citation") if isinstance(record.get(key), str)]
+    return f"{plain(text)}{'.' * bool(text)} Record: `results/{stem}.json`.\n{shown}\n" + "\n\n".join(map(plain, notes))
+
+
+KINDS = {                           # in the order of the page: its heading, and what belongs there
+    "On real data": lambda stem, record: not stem.startswith("bench-") and "runs" not in record,
+    "Experiments of the lectures": lambda stem, record: "runs" in record and not stem.startswith("bench-"),
+    "Speed": lambda stem, record: stem.startswith("bench-"),
+}
+
+
+def heading(stem, record):
+    return str(record.get("title") or record.get("question") or stem.replace("-", " ").capitalize())
+
+
+def results(folder):
+    """The page's text, from the records in `folder`."""
+    records, lines = load(folder), []
+    for kind, belongs in KINDS.items():
+        chosen = {stem: record for stem, record in records.items() if belongs(stem, record)}
+        lines += [f"## {kind}", ""] if chosen else []
+        for stem, record in chosen.items():
+            lines += [f"(record-{stem})=", f"### {plain(heading(stem, record))}", "", origin(stem, record), ""]
+            lines += ["\n\n".join(tables(record)), ""]
+    return "\n".join(lines) or "Nothing has been recorded yet."

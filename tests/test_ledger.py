@@ -1,0 +1,146 @@
+"""The ledger of claims and the page of results: everything that was stored is on them, and nothing else."""
+import json
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+from helpers.claims import Card, Interval, interval
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT / "book" / "_ext"))
+
+import bookledger as ledger  # noqa: E402
+import bookresults as results  # noqa: E402
+
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+
+
+def notebook(*cards, heading="## Part"):
+    """The JSON of a notebook with these cards, stored as a kernel stores them."""
+    outputs = [{"output_type": "display_data", "metadata": {},
+                "data": {"text/html": card._repr_html_(), "text/plain": repr(card)}} for card in cards]
+    return {"cells": [{"cell_type": "markdown", "source": f"# Title\n\n{heading}"},
+                      {"cell_type": "code", "source": "claim(...)", "outputs": outputs}]}
+
+
+def test_a_claim_is_read_as_its_card_shows_it():
+    seeds = Card("A | b_c beats <d> by 10 %", Interval(0.25, 0.2, 0.3, 5), 0.1, None, "%", 2)
+    one = Card("One number", Interval(3, 3, 3, 1), 2, 4, "", 0)
+    a, b = ledger.claims(notebook(seeds, one))
+    assert a[:6] == ("A | b_c beats <d> by 10 %", "0.25 %", "0.20", "0.30", 5, "at least 0.10 %")
+    assert (b.sentence, b.value, b.low, b.n, b.bound) == ("One number", "3", "", 1, "between 2 and 4")
+    assert a.section == "Part" and re.fullmatch("claim-[0-9a-f]{8}", a.anchor) and a.anchor != b.anchor
+
+
+def test_a_card_in_another_form_is_noticed():
+    broken = notebook(Card("x", Interval(1, 1, 1, 1), 0, None, "", 1))
+    broken["cells"][1]["outputs"][0]["data"]["text/plain"] = "Claim: x, holds"
+    with pytest.raises(ValueError, match="cannot read"):
+        ledger.claims(broken)
+
+
+def test_a_sentence_means_nothing_but_itself_in_markdown():
+    markdown_it = pytest.importorskip("markdown_it")
+    sentence = "a_b_c *d* `e` |f| [g](h) <i> & $j$ \\k ~l~ 2^3 #m {n}"
+    html = markdown_it.MarkdownIt().enable("table").render(ledger.table(
+        [ledger.Claim(sentence, "1", "", "", 1, "at least 0", "", "claim-0")], "page.html"))
+    text = re.sub("<[^>]+>", "", html)
+    import html as entities
+    assert sentence in entities.unescape(text)
+    assert html.count("<td") == 5 and 'href="page.html#claim-0"' in html
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_every_claim_of_a_notebook_is_in_the_ledger(path):
+    """Counted in the file's text, which the ledger does not read."""
+    stored = path.read_text(encoding="utf-8")
+    found = ledger.claims(json.loads(stored))
+    assert len(found) == stored.count("data-claim=") >= 5
+    anchors = [claim.anchor for claim in found]
+    assert len(set(anchors)) == len(anchors), "two claims of one lecture in the same words: their cards share one id"
+
+
+def test_the_ledger_counts():
+    card = Card("x", Interval(0.25, 0.2, 0.3, 5), 0.1, None, "", 2)
+    text = ledger.ledger([("notebooks/a", "A", notebook(card)), ("notebooks/b", "B", notebook(card, card))],
+                         lambda name: f"../{name}.html")
+    assert "3 claims in 2 lectures. 3 of them are means" in text and text.count("| <a ") == 3
+    assert "../notebooks/b.html#claim-" in text
+
+
+# ------------------------------------------------------------------ results
+def cells(table):
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()]
+    return rows[0], rows[2:]
+
+
+def test_an_experiment_is_shown_by_its_means_and_intervals():
+    record = {"arms": ["a", "b"], "runs": [{"arm": arm, "seed": s, "accuracy": v, "seconds": 2.0}
+                                           for arm, values in (("a", (0.5, 0.7)), ("b", (0.9, 0.9)))
+                                           for s, v in enumerate(values)]}
+    head, rows = cells(results.tables(record)[0])
+    assert head == ["arm", "accuracy", "seeds", "seconds a run"]
+    known = interval([0.5, 0.7])
+    assert rows[0][1].startswith(f"{known.mean:.1f}") and rows[1] == ["b", "0.9", "2", "2"]
+    shown = [float(x) for x in re.findall(r"-?\d+\.\d+", rows[0][1])]
+    assert shown == pytest.approx([known.mean, known.low, known.high], abs=0.06)
+
+
+def test_rows_of_any_keys_become_one_table():
+    record = {"name": "x", "title": "On cells", "command": "python -m helpers x", "date": "2026-11-24",
+              "versions": {"torch": "2.14.1"}, "seconds": 7200.0,
+              "rows": [{"model": "ours", "map50": 0.81234, "n": 12345}, {"model": "theirs", "n": 7, "fps": None}]}
+    head, rows = cells(results.tables(record)[0])
+    assert head == ["model", "map50", "n", "fps"]
+    assert rows == [["ours", "0.8123", "12,345", ""], ["theirs", "", "7", ""]]
+    said = results.origin("x", record)
+    for fact in ("2026", "2.0 hours", "torch 2", "```shell\npython -m helpers x\n```", "results/x.json"):
+        assert fact in said
+
+
+UNKNOWN = {
+    "flat": ({"a": 1, "b": 0.5}, [["a", "1"], ["b", "0.5"]]),
+    "two levels": ({"t": {"x": {"s": 1, "r": 2}, "y": {"s": 3, "r": 4}}}, [["t", "x", "1", "2"], ["t", "y", "3", "4"]]),
+    "lists": ({"t": {"s": [1, 2.5]}}, [["s", "1, 2.5"]]),
+    "list of objects": ({"t": [{"s": 1}, {"s": 2}]}, [["t", "1", "1"], ["t", "2", "2"]]),
+    "nested lists": ({"t": [[1, 2], [3, 4]]}, [["t", "1", "1, 2"], ["t", "2", "3, 4"]]),
+    "empty": ({}, []),
+}
+
+
+@pytest.mark.parametrize("form", UNKNOWN)
+def test_a_record_of_unknown_form_is_shown_as_what_it_holds(form):
+    record, wanted = UNKNOWN[form]
+    assert [row for table in results.tables(record) for row in cells(table)[1]] == wanted
+
+
+def test_every_number_of_every_committed_record_is_on_the_page():
+    """Benchmarks: each leaf, rounded to the four figures that are shown; experiments: each arm."""
+    page = results.results(ROOT / "results")
+    for stem, record in results.load(ROOT / "results").items():
+        part = page.partition(f"(record-{stem})=")[2].partition("(record-")[0]
+        assert f"results/{stem}.json" in part
+        if "runs" in record:
+            names = record["arms"]
+        else:
+            names = [results.number(v) for _, leaves in results._leaves(
+                {k: v for k, v in record.items() if k not in results.META}) for v in leaves.values()]
+        missing = [name for name in names if ledger.plain(name) not in part]
+        assert not missing, (stem, missing)
+        if isinstance(record.get("command"), str):
+            assert record["command"] in part
+
+
+def test_a_damaged_record_names_its_file(tmp_path):
+    (tmp_path / "x.json").write_text('{"a": 1')
+    with pytest.raises(ValueError, match=r"x\.json is no JSON"):
+        results.load(tmp_path)
+
+
+@pytest.mark.parametrize("value, shown", [(0.123456, "0.1235"), (1234567, "1,234,567"), (123456.7, "123,457"),
+                                          (0.0, "0"), (1e-9, "1e-09"), (True, "yes"), (None, ""), ("a", "a"),
+                                          (-0.5, "-0.5")])
+def test_numbers(value, shown):
+    assert results.number(value) == shown
