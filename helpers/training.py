@@ -241,7 +241,7 @@ def fit(
     model, train, valid=None, *, step, optimizer, epochs, batch_size=32, scheduler=None, schedule_by="epoch",
     seed=0, out=None, resume=False, config=None, device="auto", precision="auto", compile=False, accumulate=1,
     clip=None, monitor="valid_loss", patience=None, keep="last", augment=None, workers=0, save_seconds=60.0,
-    look_every=25, label="training", log=None,
+    look_every=25, label="training", log=None, judge=None,
 ):  # fmt: skip
     """Train `model` in place and return a `Result`.
 
@@ -263,6 +263,8 @@ def fit(
     augment       augment(batch, generator) -> batch, on the device, in training only; the generator is a CPU one
     save_seconds  also save inside an epoch when this much time has passed
     log           called with each entry of the history
+    judge         judge(model, epoch) -> dict or None after an epoch: what is no sum over samples, such as a mAP, joins
+                  the entry, and may be the `monitor`
 
     Raises UserError for losses that are not finite (naming the step), damaged or foreign checkpoints, a full
     disk. Interrupt (Ctrl-C, the stop button) ends between two steps, saves, and raises KeyboardInterrupt.
@@ -271,8 +273,10 @@ def fit(
         raise UserError("the training set is empty")
     if epochs < 1 or batch_size < 1 or accumulate < 1:
         raise UserError("epochs, batch size and accumulation must be at least 1")
-    if valid is None and (keep == "best" or (patience is not None and monitor.startswith("valid"))):
+    if valid is None and judge is None and (keep == "best" or (patience is not None and monitor.startswith("valid"))):
         raise UserError("early stopping and keeping the best weights need a validation set")
+    from accelerate.utils import broadcast_object_list
+
     started, acc = monotonic(), engine(device, precision)
     world, on_gpu = acc.num_processes, acc.device.type == "cuda"
     model.to(acc.device)
@@ -360,6 +364,8 @@ def fit(
                 if not math.isfinite(scores["loss"]):  # the last steps of the epoch broke the weights
                     not_finite("the validation loss", f"after epoch {epoch + 1}")
                 entry |= {f"valid_{name}": value for name, value in scores.items() if name != "n"}
+            if judge is not None:
+                entry |= broadcast_object_list([judge(model, epoch + 1)])[0] or {}  # the first process has the word
             if scheduler is not None and schedule_by == "epoch":
                 scheduler.step()
             run.total, at["epoch"], at["step"] = {}, epoch + 1, 0

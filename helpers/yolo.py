@@ -143,24 +143,35 @@ def best_anchor(truth, anchors, size):
     return size_iou(sizes.flatten(0, 1), anchors).argmax(1).view(truth.shape[:2])
 
 
+def responsible_anchors(truth, anchors, size, anchor_iou=1.0):
+    """Which anchors (n, 2) answer for each object: (B, T, n) bool. The `best_anchor`, and those whose shape
+    overlaps it by more than `anchor_iou`: more cells then learn from each object (Bochkovskiy et al.,
+    "YOLOv4", 2020). `size` = (height, width) in the anchors' unit."""
+    sizes = torch.stack([truth[..., 2] * size[1], truth[..., 3] * size[0]], -1)                  # (B, T, 2)
+    overlap = size_iou(sizes.flatten(0, 1), anchors).view(*truth.shape[:2], len(anchors))
+    return torch.nn.functional.one_hot(overlap.argmax(-1), len(anchors)).bool() | (overlap > anchor_iou)
+
+
 def targets(truth, best, mask, anchors, grid, size, classes):
     """Spread the objects over the grid of the head that owns the anchors `mask`. -> Targets
 
     An object belongs to the cell its centre lies in and to its `best` anchor (B, T) of *all* heads'
-    `anchors` (n, 2). If two claim the same anchor in the same cell, the box is the later one's and the
-    classes of both count. All of it is dense and needs no look at the numbers, so no GPU waits.
+    `anchors` (n, 2), or to several, (B, T, n) bool. If two claim the same anchor in the same cell, the box
+    is the later one's and the classes of both count. All of it is dense and needs no look at the numbers,
+    so no GPU waits.
     """
     (b, t), (h, w), a = truth.shape[:2], grid, len(mask)
-    slot = torch.full((len(anchors),), -1, device=truth.device)
-    slot[mask] = torch.arange(a, device=truth.device)
-    slot = slot[best]                                                                            # (B, T)
+    if best.dtype != torch.bool:
+        best = torch.nn.functional.one_hot(best, len(anchors)).bool()
+    mine = best[..., mask] & is_object(truth)[..., None]                                         # (B, T, a)
     column = (truth[..., 0] * w).long().clamp(0, w - 1)
     row = (truth[..., 1] * h).long().clamp(0, h - 1)
     picture = torch.arange(b, device=truth.device)[:, None]
-    cell = ((picture * a + slot) * h + row) * w + column
+    slot = torch.arange(a, device=truth.device)
+    cell = ((picture[..., None] * a + slot) * h + row[..., None]) * w + column[..., None]
     cells = b * a * h * w
-    cell = torch.where(is_object(truth) & (slot >= 0), cell, cells).flatten()        # `cells`: nobody's place
-    number = torch.arange(1, t + 1, device=truth.device).expand(b, t).flatten()
+    cell = torch.where(mine, cell, cells).flatten()                                  # `cells`: nobody's place
+    number = torch.arange(1, t + 1, device=truth.device)[:, None].expand(b, t, a).flatten()
     owner = torch.zeros(cells + 1, dtype=torch.long, device=truth.device)
     owner = owner.scatter_reduce(0, cell, number, "amax")[:-1].view(b, a, h, w)
     present, owner = owner > 0, (owner - 1).clamp(min=0)
@@ -169,7 +180,8 @@ def targets(truth, best, mask, anchors, grid, size, classes):
     box = torch.where(present[..., None], truth[picture[..., None, None], owner, :4], empty)
     label = torch.nn.functional.one_hot(truth[..., 4].long().clamp(min=0), classes).to(truth.dtype)
     many = truth.new_zeros(cells + 1, classes)
-    many = many.scatter_reduce(0, cell[:, None].expand(-1, classes), label.flatten(0, 1), "amax")
+    label = label[:, :, None].expand(b, t, a, classes).reshape(-1, classes)
+    many = many.scatter_reduce(0, cell[:, None].expand(-1, classes), label, "amax")
     return Targets(present, box, owner, many[:-1].view(b, a, h, w, classes))
 
 
@@ -202,7 +214,7 @@ def _coordinates(raw, wanted):
             + 0.5 * (raw[..., 2:4] - wanted[..., 2:]).square().sum(-1))
 
 
-def loss_v3(heads, truth, anchors, masks, size, ignore=0.7, box_loss="v3", rescore=False):
+def loss_v3(heads, truth, anchors, masks, size, ignore=0.7, box_loss="v3", rescore=False, anchor_iou=1.0):
     """The loss of YOLOv3, summed over the batch: a dict of "loss" and its parts.
 
     heads: one logits tensor per scale; anchors (n, 2) in pixels, all scales'; masks: the anchors of each
@@ -211,12 +223,12 @@ def loss_v3(heads, truth, anchors, masks, size, ignore=0.7, box_loss="v3", resco
       an object:  BCE(o, 1) + sum_k BCE(class_k) + (2 - w h) (BCE(x) + BCE(y) + (dt_w^2 + dt_h^2) / 2).
     Note: nothing here tells the objectness to be P(object) x IoU, as in v1 and v2; `rescore` would, it
     replaces BCE(o, 1) by BCE(o, IoU). box_loss "iou", "giou" or "ciou" replaces the last bracket by
-    1 - IoU (and so on) of the decoded box.
+    1 - IoU (and so on) of the decoded box. anchor_iou: see `responsible_anchors`.
     """
     if box_loss not in ("v3", "iou", "giou", "ciou"):
         raise UserError(f"box_loss '{box_loss}': choose v3, iou, giou or ciou")
     parts = {"box": 0.0, "objectness": 0.0, "class": 0.0}
-    best = best_anchor(truth, anchors, size)
+    best = responsible_anchors(truth, anchors, size, anchor_iou)
     for logits, mask in zip(heads, masks):
         raw = split(logits, len(mask))                         # (B, A, H, W, 5 + K)
         own = anchors[mask]

@@ -92,7 +92,7 @@ def pad_truth(boxes, labels, height, width):
     return truth
 
 
-def make_step(box_loss="ciou", ignore=0.7, rescore=False, box_weight=5.0):
+def make_step(box_loss="ciou", ignore=0.7, rescore=False, box_weight=5.0, anchor_iou=1.0):
     """The step for `training.fit`: batches are (images (B, 3, H, W) uint8, truth (B, T, 5)).
 
     `box_weight` multiplies the box part (YOLOv3 itself: box_loss="v3", box_weight=1): an object's 1 - CIoU
@@ -103,7 +103,7 @@ def make_step(box_loss="ciou", ignore=0.7, rescore=False, box_weight=5.0):
         heads = [head.float() for head in model(images.float() / 255)]
         ends = model.heads
         parts = loss_v3(heads, truth, ends[0].anchors, [end.mask for end in ends], images.shape[-2:], ignore,
-                        box_loss, rescore)
+                        box_loss, rescore, anchor_iou)
         return parts | {"loss": parts["loss"] + (box_weight - 1) * parts["box"]}
     return step
 

@@ -165,6 +165,19 @@ def test_early_stop_and_best_weights_come_from_the_validation_set(tmp_path):
     assert evaluate(model, valid, step=step, device="cpu")["loss"] == pytest.approx(min(losses), rel=1e-6)
 
 
+def test_a_judge_decides_which_weights_are_the_best(tmp_path):
+    """What is no sum over samples, as a mAP: it joins the history, some epochs only, and the larger wins."""
+    marks, seen = {2: 0.3, 4: 0.9, 6: 0.5}, {}
+
+    def judge(model, epoch):
+        seen[epoch] = {k: v.clone() for k, v in model.state_dict().items()}
+        return {"valid_map": marks[epoch]} if epoch in marks else None
+
+    model, result = run(epochs=7, keep="best", monitor="valid_map", judge=judge, out=tmp_path)
+    assert [e.get("valid_map") for e in result.history] == [None, 0.3, None, 0.9, None, 0.5, None]
+    assert result.best["epoch"] == 4 and all(torch.equal(v, seen[4][k]) for k, v in model.state_dict().items())
+
+
 # ------------------------------------------------------------------ kill, resume, damage
 
 WORKER = """

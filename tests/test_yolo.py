@@ -266,6 +266,24 @@ def test_each_object_has_one_owner_on_the_head_of_its_best_anchor():
     assert sum(count) == 15
 
 
+def test_with_anchor_iou_several_anchors_answer_for_an_object():
+    """One shape, one grid: the answering anchors are those that torchvision's IoU of centred boxes puts above it."""
+    from torchvision.ops import box_iou
+
+    truth = objects(15, 11)
+    half = torch.cat([-truth[0, :15, 2:4], truth[0, :15, 2:4]], 1) * 128
+    overlap = box_iou(half, torch.cat([-ANCHORS, ANCHORS], 1) / 2)                               # (15, 6)
+    for least in (0.2, 0.4, 1.0):
+        expected = (overlap > least) | (overlap == overlap.amax(1, keepdim=True))
+        many = yolo.responsible_anchors(truth, ANCHORS, (256, 256), least)
+        assert torch.equal(many[0, :15], expected) and (least < 1) == (expected.sum() > 15)
+        present = sum(yolo.targets(truth, many, mask, ANCHORS, (256, 256), (256, 256), CLASSES).present.sum()
+                      for mask in MASKS)
+        assert present == expected.sum()                       # on so fine a grid no two objects share a cell
+    best = yolo.best_anchor(truth, ANCHORS, (256, 256))
+    assert torch.equal(yolo.responsible_anchors(truth, ANCHORS, (256, 256)).int().argmax(-1)[0, :15], best[0, :15])
+
+
 def test_detections_are_per_class_and_limited():
     boxes = torch.tensor([[.5, .5, .2, .2], [.51, .5, .2, .2], [.1, .1, .1, .1]])
     scores = torch.tensor([[.9, .6], [.8, .7], [.1, .3]])
