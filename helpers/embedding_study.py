@@ -50,7 +50,7 @@ def strangers(test, seed):
 
 def _width(kind, k, epochs, train, seed):
     """One code: its test error, the accuracy of 10-NN among codes, ROC AUC against strangers."""
-    parts = autoencoder.sets("digits", seed)
+    parts = autoencoder.sets("mnist5k", seed)
     (x, labels), (test, test_labels) = (parts[p] for p in ("train", "test"))
     x, labels, others = x[:train], labels[:train], strangers(test, seed)
     if kind == "pixels":
@@ -70,9 +70,9 @@ def _width(kind, k, epochs, train, seed):
 
 
 def widths(scale):
-    """Dense autoencoder against PCA at the same width, and the raw pixels; digits of 8 x 8."""
-    epochs, train, ks = {"tiny": (1, 200, (2,)), "small": (20, 2000, (2, 4, 8, 16, 32)),
-                         "full": (300, 2000, (2, 4, 8, 16, 32))}[scale]  # fmt: skip
+    """Dense autoencoder against PCA at the same width, and the raw pixels; digits of 28 x 28."""
+    epochs, train, ks = {"tiny": (1, 200, (2,)), "small": (20, 4000, (2, 4, 8, 16, 32, 64)),
+                         "full": (300, 4000, (2, 4, 8, 16, 32, 64))}[scale]  # fmt: skip
     kinds = [(kind, k) for k in ks for kind in ("dense", "pca")]
     return {f"{kind} {k}": partial(_width, kind, k, epochs, train) for kind, k in kinds} | {
         "pixels": partial(_width, "pixels", 0, 0, train)

@@ -208,8 +208,9 @@ def optimise(
 def start(x, init="pca", seed=0):
     """The first picture (N, 2) of the points `x` (N, ...), on their device: "pca" or "random", of size 1e-4.
 
-    PCA keeps the global structure, which a random start loses for good; it gets a little noise of `seed`, so
-    that exact duplicates can part. At size 1e-4 all q_ij are equal, and nothing stands in anyone's way.
+    PCA keeps the order of clusters that lie far apart, which a random start loses for good: the descent moves
+    them no more. It gets a little noise of `seed`, so that exact duplicates can part. At size 1e-4 all q_ij are
+    equal, and nothing stands in anyone's way.
     """
     x = points(x, what="t-SNE")
     noise = torch.randn(len(x), 2, generator=torch.Generator().manual_seed(seed)).to(x)
