@@ -33,6 +33,10 @@ EXPERIMENTS = {
     "autoencoder-denoise": ("helpers.embedding_study:denoise", "Does an autoencoder remove noise it was not shown?"),
     "tsne-start": ("helpers.embedding_study:starts", "Does a PCA start keep the global structure?"),
     "tsne-input": ("helpers.embedding_study:inputs", "What should t-SNE be fed, at which perplexity?"),
+    "rnn-survival": ("helpers.sequence_study:survival", "How much gradient is left after 100 steps, before training?"),
+    "rnn-problems": ("helpers.sequence_study:problems", "From which length on does a network remember nothing?"),
+    "translate": ("helpers.sequence_study:translation", "What does attention add, by the length of the sentence?"),
+    "forecast": ("helpers.sequence_study:forecasting", "Does an LSTM forecast share prices better than the last one?"),
 }
 
 

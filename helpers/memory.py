@@ -5,6 +5,7 @@ Shapes: x (B, T, E).
 """
 
 import math
+from functools import partial
 
 import numpy as np
 import torch
@@ -130,20 +131,19 @@ def survival(steps=100, hidden=64, inputs=8, seeds=5):
     -> dict name -> {"measured", "at rest", "predicted"}, each (seeds, steps). "at rest" is measured without
     input: it holds what comes back through the gates, which the prediction f^t of an LSTM leaves out.
     """
-    result = {}
-    for name, build in STARTS.items():
-        measured, at_rest, predicted = [], [], []
-        for seed in range(seeds):
-            with torch.random.fork_rng(devices=[]):
-                torch.manual_seed(seed)
-                module = build(inputs, hidden, steps)
-                x = torch.randn(steps, inputs, dtype=torch.float64)
-                measured.append(gradient_left(module, x))
-                at_rest.append(gradient_left(module, torch.zeros_like(x)))
-                predicted.append(predicted_left(module, steps))
-        result[name] = {"measured": torch.stack(measured), "at rest": torch.stack(at_rest),
-                        "predicted": torch.stack(predicted)}
-    return result
+    runs = {name: [survival_of(name, steps, hidden, inputs, seed) for seed in range(seeds)] for name in STARTS}
+    return {name: {kind: torch.stack([run[kind] for run in found]) for kind in found[0]}
+            for name, found in runs.items()}
+
+
+def survival_of(name, steps=100, hidden=64, inputs=8, seed=0):
+    """One network of `survival`: {"measured", "at rest", "predicted"}, each (steps,)."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        module = STARTS[name](inputs, hidden, steps)
+        x = torch.randn(steps, inputs, dtype=torch.float64)
+    return {"measured": gradient_left(module, x), "at rest": gradient_left(module, torch.zeros_like(x)),
+            "predicted": predicted_left(module, steps)}
 
 
 # --- two problems that need a memory --------------------------------------------------------------
@@ -218,11 +218,13 @@ def copying_step(model, batch):
     return {"loss": loss, "correct": right.sum()}
 
 
-def learn(problem, build, length, seed=0, n=5000, hidden=64, epochs=10, lr=1e-3, clip=1.0, **options):
+def learn(problem, build, length, seed=0, n=5000, hidden=64, epochs=10, lr=1e-3, clip=1.0, symbols=8, memory=10,
+          **options):
     """Train a network on "adding" or "copying" of this length -> dict loss, baseline, share (loss/baseline).
 
     build: one of STARTS or a function like them. The loss is that of 1,000 fresh sequences; a share of 1 means
-    that nothing was remembered. Copying uses a gap of `length`. Other options go to `training.fit`.
+    that nothing was remembered. Copying uses a gap of `length`, `memory` symbols of `symbols` kinds. Other options
+    go to `training.fit`.
     """
     from helpers.training import Tensors, evaluate, fit
 
@@ -230,7 +232,9 @@ def learn(problem, build, length, seed=0, n=5000, hidden=64, epochs=10, lr=1e-3,
     if problem == "adding":
         inputs, outputs, baseline, make, step = 2, 1, ADDING_BASELINE, adding, adding_step
     elif problem == "copying":
-        inputs, outputs, baseline, make, step = 10, 10, copying_baseline(length), copying, copying_step
+        inputs = outputs = symbols + 2
+        baseline, step = copying_baseline(length, symbols, memory), copying_step
+        make = partial(copying, symbols=symbols, memory=memory)
     else:
         raise ValueError(f"the problem is adding or copying, not {problem!r}")
     train, test = Tensors(*make(n, length, generator)), Tensors(*make(1000, length, generator))
