@@ -141,8 +141,9 @@ class Translator(nn.Module):
         """-> memory (B, S, 2H), real (B, S), state: h, c (1, B, H)."""
         real = source != PAD
         outputs = self.encoder(source, real.sum(dim=1))
-        h = torch.tanh(self.start(final(outputs, real.sum(dim=1)))).unsqueeze(0)
-        return torch.cat(outputs, dim=2), real, (h, torch.zeros_like(h))
+        # into c, which the decoder keeps; handed over in h alone, with c = 0, it is forgotten within a few tokens
+        c = self.start(final(outputs, real.sum(dim=1))).unsqueeze(0)
+        return torch.cat(outputs, dim=2), real, (torch.tanh(c), c)
 
     def decode(self, target, memory, real, state):
         """Some steps of the decoder: target (B, T) -> logits (B, T, V), state, attention (B, T, S) or None."""
