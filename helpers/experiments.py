@@ -37,6 +37,8 @@ EXPERIMENTS = {
     "rnn-problems": ("helpers.sequence_study:problems", "From which length on does a network remember nothing?"),
     "translate": ("helpers.sequence_study:translation", "What does attention add, by the length of the sentence?"),
     "forecast": ("helpers.sequence_study:forecasting", "Does an LSTM forecast share prices better than the last one?"),
+    "yolo-shift": ("helpers.seeing:shifts", "What does pooling do for pictures that are shifted?"),
+    "yolo-ablation": ("helpers.yolo_study:ablation", "Which parts of a small YOLO matter, changed one at a time?"),
 }
 
 

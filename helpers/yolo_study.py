@@ -1,0 +1,200 @@
+"""What lecture 08 measures about YOLO: anchors, the ceiling of the coding, and the recorded ablation.
+
+The scenes of an experiment are drawn from its seed, training and test scenes from digits and photographs that
+share nothing (helpers/scenes.py). Nothing is chosen on the test scenes: an arm changes one thing of `BASE`.
+"""
+
+from functools import lru_cache, partial
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from helpers import scenes, yolo_model
+from helpers.average_precision import calibration, evaluate, overlaps
+from helpers.data import UserError
+from helpers.detection import kmeans_anchors, mean_best_iou, xyxy_to_cxcywh
+from helpers.training import Tensors, fit
+from helpers.yolo import best_anchor, decode_v3, detections, offsets, targets
+
+CLASSES = 10
+
+
+class Set(NamedTuple):
+    """A set of scenes as every part of the lecture wants it."""
+    images: torch.Tensor       # (N, 3, H, W) uint8
+    truth: torch.Tensor        # (N, T, 5) cxcywh as fractions and the class, see helpers/yolo.py
+    truths: list               # {"boxes" (n, 4) xyxy in pixels, "labels" (n,)} a scene
+
+    @property
+    def sizes(self):
+        """(width, height) of every box in pixels: (M, 2)."""
+        return torch.cat([xyxy_to_cxcywh(torch.as_tensor(t["boxes"]))[:, 2:] for t in self.truths])
+
+    @property
+    def data(self):
+        return Tensors(self.images, self.truth)
+
+
+@lru_cache(maxsize=6)
+def draw(n, seed, split, size):
+    """n scenes of a split as a `Set`."""
+    images, boxes, labels = scenes.dataset(n, seed, split, size)
+    truths = [{"boxes": b, "labels": k} for b, k in zip(boxes, labels)]
+    return Set(torch.from_numpy(images), yolo_model.pad_truth(boxes, labels, size, size), truths)
+
+
+def coco(found, truths, size):
+    """mAP and mAP50 of the same detections by another program, faster-coco-eval (ids from 1: 0 means unmatched)."""
+    try:
+        from faster_coco_eval import COCO, COCOeval_faster
+    except ImportError:
+        raise UserError("the comparison needs faster-coco-eval: pip install faster-coco-eval") from None
+    boxes = [(i, *row) for i, t in enumerate(truths, 1) for row in zip(t["boxes"], t["labels"])]
+    results = [(i, *row) for i, f in enumerate(found, 1) for row in zip(f["boxes"], f["labels"], f["scores"])]
+
+    def entry(i, box, label):
+        left, top, right, bottom = (float(v) for v in box)
+        xywh = [left, top, right - left, bottom - top]
+        return {"image_id": i, "category_id": int(label), "bbox": xywh, "area": xywh[2] * xywh[3]}
+
+    truth = COCO({"info": {}, "images": [{"id": i, "width": size, "height": size} for i in range(1, len(truths) + 1)],
+                  "categories": [{"id": k, "name": str(k)} for k in sorted({int(b[2]) for b in boxes})],
+                  "annotations": [entry(*b) | {"id": j, "iscrowd": 0} for j, b in enumerate(boxes, 1)]})  # fmt: skip
+    run = COCOeval_faster(truth, truth.loadRes([entry(*r[:3]) | {"score": float(r[3])} for r in results]), "bbox",
+                          print_function=lambda *_: None)  # fmt: skip
+    run.evaluate()
+    run.accumulate()
+    run.summarize()
+    return {"map": float(run.stats[0]), "map50": float(run.stats[1])}
+
+
+# ---------------------------------------------------------------- anchors
+
+
+def euclid_anchors(sizes, k, seed=0):
+    """k-means under the Euclidean distance of (width, height): the control. (N, 2) -> (k, 2)."""
+    from sklearn.cluster import KMeans
+
+    return torch.as_tensor(KMeans(k, n_init=3, random_state=seed).fit(np.asarray(sizes)).cluster_centers_).double()
+
+
+def random_anchors(sizes, k, seed=0):
+    """k boxes picked at random: the other control. (N, 2) -> (k, 2)."""
+    return sizes[torch.randperm(len(sizes), generator=torch.Generator().manual_seed(seed))[:k]].double()
+
+
+METHODS = {"k-means, 1 - IoU": kmeans_anchors, "k-means, Euclid": euclid_anchors, "random boxes": random_anchors}
+
+
+def anchor_curves(ks, seeds, train, test):
+    """{method: (seeds, len(ks)) mean best IoU with the held-out sizes `test` (M, 2)}; fitted on `train` (N, 2)."""
+    return {name: np.array([[mean_best_iou(test.double(), make(train, k, seed)).item() for k in ks]
+                            for seed in range(seeds)]) for name, make in METHODS.items()}  # fmt: skip
+
+
+# ---------------------------------------------------------------- the ceiling of the coding
+
+
+def perfect_heads(truth, anchors, masks, strides, size, classes=CLASSES, sure=12.0):
+    """The logits of a network without any error: what it is told, written the way it speaks.
+
+    truth (B, T, 5), anchors (n, 2) in pixels, a mask and a stride for each head -> list of (B, A (5 + K), H, W).
+    """
+    best, heads = best_anchor(truth, anchors, size), []
+    for mask, stride in zip(masks, strides):
+        told = targets(truth, best, mask, anchors, (size[0] // stride, size[1] // stride), size, classes)
+        place = offsets(told.box, anchors[mask], size)
+        middle = place[..., :2].clamp(1e-6, 1 - 1e-6).logit()
+        yes = torch.cat([told.present[..., None], told.classes > 0], -1)
+        logits = torch.cat([middle, place[..., 2:], torch.where(yes, sure, -sure)], -1)  # (B, A, H, W, 5 + K)
+        heads.append(logits.movedim(-1, 2).flatten(1, 2))
+    return heads
+
+
+def ceiling(found, anchors, masks, strides, size, nms=0.45):
+    """The evaluation of a perfect network on the scenes of a `Set`: what is missing at 1, the coding lost."""
+    scale = torch.tensor([size[1], size[0], size[1], size[0]], dtype=torch.float32)
+    heads = perfect_heads(found.truth, anchors, masks, strides, size)
+    decoded = [decode_v3(head, anchors[mask], size) for head, mask in zip(heads, masks)]
+    boxes, scores = (torch.cat(parts, 1) for parts in zip(*decoded))
+    return evaluate([detections(b * scale, s, 0.5, nms) for b, s in zip(boxes, scores)], found.truths)
+
+
+# ---------------------------------------------------------------- the recorded ablation
+
+# What each arm changes one thing of. Six anchors, k-means on the training boxes; every anchor whose shape overlaps
+# an object by 0.4 answers for it; two heads; the box part of the loss is 5 (1 - CIoU); the objectness of a box with
+# IoU > 0.7 is left alone; the target of an object is 1.
+BASE = {"anchors": "k-means", "strides": (8, 16), "box_loss": "ciou", "box_weight": 5.0, "ignore": 0.7,
+        "rescore": False, "anchor_iou": 0.4}  # fmt: skip
+ABLATION = {
+    "base": {}, "best anchor only": {"anchor_iou": 1.0}, "COCO's anchors": {"anchors": "coco"},
+    "one anchor a head": {"anchors": "two"}, "box loss of v3": {"box_loss": "v3", "box_weight": 1.0},
+    "GIoU": {"box_loss": "giou"}, "one head": {"strides": (8,)}, "no ignore": {"ignore": 1.0},
+    "target IoU": {"rescore": True},
+}  # fmt: skip
+COCO_ANCHORS = [[10, 14], [23, 27], [37, 58], [81, 82], [135, 169], [344, 319]]  # of yolov3-tiny, pixels of 416
+
+
+def anchors_of(kind, sizes, size, heads=2):
+    """(A, 2) anchors in pixels of a picture of `size`: "k-means" (six), "two", or those that fit COCO's objects."""
+    if kind == "coco":
+        return torch.tensor(COCO_ANCHORS, dtype=torch.float64) * size / 416
+    return kmeans_anchors(sizes, {"k-means": 6, "two": heads}[kind])
+
+
+def train(scenes_, size, settings=None, *, epochs, seed, width=8, residuals=1, lr=6e-3, batch_size=8):
+    """A small YOLO of the settings BASE | `settings`, trained on a `Set`: AdamW, one cycle of the learning rate."""
+    s = BASE | (settings or {})
+    anchors = anchors_of(s["anchors"], scenes_.sizes, size, len(s["strides"]))
+    torch.manual_seed(seed)
+    cfg = yolo_model.small_cfg(CLASSES, anchors, (size, size), width, s["strides"], residuals)
+    model = yolo_model.new(cfg).to(memory_format=torch.channels_last)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=lr, weight_decay=5e-3)
+    steps = epochs * -(-len(scenes_.images) // batch_size)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, lr, total_steps=steps, pct_start=0.2)
+    step = yolo_model.make_step(s["box_loss"], s["ignore"], s["rescore"], s["box_weight"],
+                                s["anchor_iou"])
+    fit(model, scenes_.data, step=step, optimizer=optimizer, scheduler=schedule, schedule_by="step", epochs=epochs,
+        batch_size=batch_size, augment=yolo_model.make_augment(), clip=10.0, seed=seed, label="")  # fmt: skip
+    return model
+
+
+def hits(found, truths, at_least=0.5):
+    """Scores and IoU, two arrays, of all detections that overlap an object of their class by `at_least`."""
+    scores, best = [], []
+    for f, t in zip(found, truths):
+        a, b = (np.asarray(x["boxes"], dtype=float).reshape(-1, 4) for x in (f, t))
+        overlap = overlaps(a, b, np.zeros(len(b), bool))
+        same = np.asarray(f["labels"])[:, None] == np.asarray(t["labels"])
+        scores.append(np.asarray(f["scores"], dtype=float))
+        best.append(np.where(same, overlap, 0).max(1, initial=0))
+    scores, best = np.concatenate(scores), np.concatenate(best)
+    return scores[best >= at_least], best[best >= at_least]
+
+
+def score(model, test):
+    """What the ablation looks at: COCO's numbers, and how confidence and IoU belong together."""
+    from scipy.stats import spearmanr
+
+    found = yolo_model.predict(model, test.images)
+    summary = evaluate(found, test.truths).summary()
+    sure = [{k: v[f["scores"] >= 0.1] for k, v in f.items()} for f in found]
+    confidence, overlap = hits(sure, test.truths)
+    values = {name: summary[name] for name in ("map", "map50", "map75", "map_small", "map_medium")}
+    values["gap"] = calibration(sure, test.truths)["error"]
+    if len(confidence) > 2:
+        values["rank"] = float(spearmanr(confidence, overlap).statistic)
+    return {name: value for name, value in values.items() if np.isfinite(value)}
+
+
+def _ablation(settings, n, n_test, size, epochs, width, seed):
+    model = train(draw(n, seed, "train", size), size, settings, epochs=epochs, seed=seed, width=width)
+    return score(model, draw(n_test, seed, "test", size))
+
+
+def ablation(scale):
+    """The small YOLO with one thing changed at a time."""
+    settings = {"tiny": (16, 12, 96, 1, 4), "small": (500, 200, 128, 16, 8), "full": (8000, 1000, 160, 60, 16)}[scale]
+    return {arm: partial(_ablation, change, *settings) for arm, change in ABLATION.items()}
