@@ -11,6 +11,7 @@ from helpers.autoencoder_cli import app as autoencoder
 from helpers.cli import clear
 from helpers.sentiment_cli import app as sentiment
 from helpers.transfer_cli import app as transfer
+from helpers.yolo_cli import app as yolo
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False,
                   help="Deep Learning, Measured: data, training, prediction and recorded experiments.")  # fmt: skip
@@ -18,6 +19,7 @@ data = typer.Typer(no_args_is_help=True, help="The data sets and weights of the 
 app.add_typer(data, name="data")
 app.add_typer(transfer, name="transfer")
 app.add_typer(autoencoder, name="autoencoder")
+app.add_typer(yolo, name="yolo")
 app.add_typer(sentiment, name="sentiment")
 app.command()(augment)
 
@@ -67,6 +69,24 @@ def verify(names: Annotated[list[str] | None, typer.Argument(help="Entries; all 
     cli.answer(dict(results), json_, "\n".join(f"{name}: {status}" for name, status in results))
     if bad := [name for name, status in results if status.startswith("corrupt")]:
         raise UserError(f"corrupt: {', '.join(bad)}; `python -m helpers data fetch {' '.join(bad)}` fetches them again")
+
+
+@data.command("leaves")
+@clear
+def leaves_(
+    out: Annotated[Path, typer.Option("--out", help="A new folder: out/train/CLASS/*.png and out/val/CLASS/*.png.")],
+    per_class: Annotated[int, typer.Option(min=2, help="Pictures of each of the 33 classes.")] = 10,
+    domain: Annotated[str, typer.Option(help="lab (on a table) or field (outdoors).")] = "lab",
+    size: Annotated[int, typer.Option(min=32, max=192, help="Side of the square pictures, in pixels.")] = 128,
+    seed: cli.Seed = 0,
+    json_: cli.Json = False,
+):  # fmt: skip
+    """Draw the course's leaves into class folders: pictures to try the commands for folders with."""
+    from helpers.leaves import write_folder
+
+    train, valid = write_folder(out, per_class, seed, domain, size)
+    text = f"{out}: {train} pictures to train, {valid} to validate with; use them as --data folder:{out}"
+    cli.answer({"out": str(out), "train": train, "valid": valid}, json_, text)
 
 
 @app.command()

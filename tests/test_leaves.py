@@ -1,4 +1,5 @@
 import hashlib
+import json
 import math
 import os
 import subprocess
@@ -277,3 +278,17 @@ def test_contact_sheet():
     assert sheet.shape == (2 * 32 + 6, 3 * 64 + 2 * 6, 3)
     assert np.array_equal(sheet[:32, 32:64], leaves.render(0, 1, "lab", 32, index=1))
     assert math.isclose(sheet[38:, -64:].mean(), 255)        # the sixth place is blank
+
+
+def test_the_command_draws_a_folder_to_train_on(tmp_path):
+    from typer.testing import CliRunner
+
+    from helpers.__main__ import app
+
+    out = tmp_path / "leaves"
+    words = ["data", "leaves", "--out", str(out), "--per-class", "2", "--size", "32", "--json"]
+    done = CliRunner().invoke(app, words)
+    assert (done.exit_code, json.loads(done.stdout)) == (0, {"out": str(out), "train": 33, "valid": 33})
+    assert len(list(out.glob("*/*/*.png"))) == 66
+    again = CliRunner().invoke(app, words)
+    assert again.exit_code == 2 and "not an empty folder" in again.stderr

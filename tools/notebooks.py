@@ -163,6 +163,9 @@ def main(arguments):
             os.replace(part, path)
         ran = "" if options else f", ran in {nb.metadata['verified']['seconds']} s"
         print(f"{path}: {len(new) / 1e6:.2f} MB{ran}")
+    if not options and not failed:
+        from tools import readme
+        failed += readme.main([])                   # it tells numbers of the stored outputs
     return int(failed > 0)
 
 

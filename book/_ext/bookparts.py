@@ -3,10 +3,12 @@
 A page asks for one with an HTML comment on a line of its own, for example `<!-- lectures -->`.
 """
 import json
+from html import escape
 from pathlib import Path
 
 from docutils import nodes
 
+import bookfront
 from bookledger import ledger
 from bookresults import results
 
@@ -94,7 +96,34 @@ def measured(app):
     return results(Path(app.srcdir, "results"))
 
 
-PARTS = {"lectures": lectures, "catalogue": catalogue, "ledger": claims, "results": measured}
+def front(app):
+    """One measured picture, in both colour modes, and what it says."""
+    points, n = bookfront.lie(app.srcdir)
+    place = "_static" if app.builder.name == "singlehtml" else "../_static"
+    pictures = "\n".join(f'<img class="front only-{mode}" src="{place}/{name}" width="720" alt="{escape(told)}">'
+                         for told in [bookfront.told(app.srcdir)] for mode, name in FRONT.items())
+    return (f"```{{raw}} html\n<p>{pictures}</p>\n```\n\n"
+            f"*Copy a picture before you split the set, and the validation accuracy lies: by {points:.1f} points here, "
+            f"the mean of {n} seeds. Split first, and it does not. "
+            "[Lecture 07](/notebooks/07_image_augmentation.ipynb) breaks it and mends it; "
+            "[the results](results.md) have the command.*")
+
+
+def draw_front(app, exception):
+    """Draw the picture of the front page from its record, over the README's copy of it."""
+    if exception is None and app.builder.format == "html":
+        for mode, name in FRONT.items():
+            Path(app.outdir, "_static", name).write_text(bookfront.drawn(app.srcdir, mode == "dark"), encoding="utf-8")
+
+
+def overview(app):
+    """The lectures with their questions and what surprised us."""
+    return bookfront.lecture_table(app.srcdir, lambda stem, title: f"[{title}](/notebooks/{stem}.ipynb)", korean=True)
+
+
+FRONT = {"light": "front-light.svg", "dark": "front-dark.svg"}
+PARTS = {"lectures": lectures, "catalogue": catalogue, "ledger": claims, "results": measured, "front": front,
+         "overview": overview}
 
 
 def fill(app, docname, source):
@@ -107,4 +136,5 @@ def fill(app, docname, source):
 def setup(app):
     app.connect("source-read", fill)
     app.connect("doctree-read", stamp)
+    app.connect("build-finished", draw_front)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
