@@ -37,6 +37,10 @@ EXPERIMENTS = {
     "rnn-problems": ("helpers.sequence_study:problems", "From which length on does a network remember nothing?"),
     "translate": ("helpers.sequence_study:translation", "What does attention add, by the length of the sentence?"),
     "forecast": ("helpers.sequence_study:forecasting", "Does an LSTM forecast share prices better than the last one?"),
+    "sentiment-ladder": ("helpers.sentiment_study:ladder", "Does a recurrent network beat counting words?"),
+    "sentiment-order": ("helpers.sentiment_study:order", "What is the order of the words worth?"),
+    "sentiment-padding": ("helpers.sentiment_study:padding", "What does it cost to read padding as if it were text?"),
+    "sentiment-nsmc": ("helpers.sentiment_study:korean", "Into which units should a Korean review be cut?"),
     "yolo-shift": ("helpers.seeing:shifts", "What does pooling do for pictures that are shifted?"),
     "yolo-ablation": ("helpers.yolo_study:ablation", "Which parts of a small YOLO matter, changed one at a time?"),
 }
@@ -92,7 +96,7 @@ def run(name, seeds=3, scale="small", folder=None, jobs=1, log=None):
         record["runs"].append({"arm": arm, "seed": seed, **{k: round(v, 6) for k, v in values.items()}})
         record["runs"].sort(key=lambda r: (names.index(r["arm"]) if r["arm"] in names else -1, r["seed"]))
         record.update(date=date.today().isoformat(), versions=versions(), cores=os.cpu_count(), jobs=jobs,
-                      seconds=round(sum(r["seconds"] for r in record["runs"])))  # fmt: skip
+                      seconds=round(sum(r["seconds"] for r in record["runs"])), rows=rows(record))  # fmt: skip
         checkpoint.write_atomically(path, (json.dumps(record, indent=1, ensure_ascii=False) + "\n").encode())
         if log:
             log({"arm": arm, "seed": seed} | values)
@@ -115,6 +119,21 @@ def run(name, seeds=3, scale="small", folder=None, jobs=1, log=None):
                     keep(*waiting[future], future.result())
                     progress.update(i)
     return record
+
+
+def rows(record):
+    """The runs in short, for a table: for each arm the mean of each metric over the seeds with its 95 % interval."""
+    from helpers.claims import interval
+
+    found = []
+    for arm in record["arms"]:
+        runs = [r for r in record["runs"] if r["arm"] == arm]
+        row = {"arm": arm, "seeds": len(runs)}
+        for metric in [m for m in (runs[0] if runs else {}) if m not in ("arm", "seed")]:
+            known = interval([r[metric] for r in runs])
+            row[metric] = [round(value, 6) for value in (known.mean, known.low, known.high)]
+        found.append(row)
+    return found
 
 
 def _read(path):
