@@ -111,6 +111,7 @@ def make_step(box_loss="ciou", ignore=0.7, rescore=False, box_weight=5.0, anchor
 def make_augment(flip=False, zoom=1.25, shift=0.15, colour=0.3):
     """`augment` for `training.fit`: zoom, stretch, move (and mirror: not digits!), tint. Boxes move along.
 
+    flip: False, True (left and right) or "both" (also upside down: for what has no up, such as cells).
     What comes in from outside is grey. A box of which less than 40 % stays in the picture is dropped.
     """
     def augment(batch, generator):
@@ -123,7 +124,8 @@ def make_augment(flip=False, zoom=1.25, shift=0.15, colour=0.3):
         both, stretch = uniform(-1, 1, 1), uniform(-1, 1, 1)
         scale = zoom ** both * 1.1 ** torch.cat([stretch, -stretch], 1)                          # (B, 2): x, y
         if flip:
-            scale = scale * torch.cat([uniform(-1, 1, 1).sign(), torch.ones(b, 1, device=device)], 1)
+            upright = uniform(-1, 1, 1).sign() if flip == "both" else torch.ones(b, 1, device=device)
+            scale = scale * torch.cat([uniform(-1, 1, 1).sign(), upright], 1)
         move = uniform(-shift, shift, 2)                                   # of the middle, as a fraction
         theta = torch.cat([torch.diag_embed(1 / scale), (-2 * move / scale)[..., None]], -1)     # (B, 2, 3)
         grid = affine_grid(theta, images.shape, align_corners=False)
@@ -152,7 +154,8 @@ def predict(model, images, threshold=0.005, nms=0.45, most=100, batch_size=64):
     for batch in torch.as_tensor(images).split(batch_size):
         boxes, scores = model.decode(model(batch.to(device).float() / 255))
         boxes = (boxes * boxes.new_tensor([width, height, width, height])).cpu()
-        found += [detections(b, s, threshold, nms, most) for b, s in zip(boxes, scores.cpu())]
+        # an untrained network finds thousands of boxes: ten times `most` are enough for NMS
+        found += [detections(b, s, threshold, nms, most, 10 * most) for b, s in zip(boxes, scores.cpu())]
     return found
 
 

@@ -94,7 +94,8 @@ def test_truth_is_padded():
     assert torch.allclose(truth[0, 0], torch.tensor([.1, .4, .1, .4, 2])) and truth[1, 0, 4] == -1
 
 
-def test_augmented_boxes_follow_the_picture():
+@pytest.mark.parametrize("flip", [True, "both"])
+def test_augmented_boxes_follow_the_picture(flip):
     """White squares on grey: after zoom, shift and mirror each box is where its square is."""
     generator = torch.Generator().manual_seed(0)
     images = torch.full((64, 3, 96, 128), 128, dtype=torch.uint8)
@@ -104,7 +105,7 @@ def test_augmented_boxes_follow_the_picture():
     for image, (x0, y0, x1, y1) in zip(images, boxes.int().tolist()):
         image[:, y0:y1, x0:x1] = 255
     truth = yolo_model.pad_truth(boxes[:, None], torch.zeros(64, 1), 96, 128)
-    moved, after = yolo_model.make_augment(flip=True, zoom=1.3, shift=0.2, colour=0.0)((images, truth), generator)
+    moved, after = yolo_model.make_augment(flip=flip, zoom=1.3, shift=0.2, colour=0.0)((images, truth), generator)
     kept = 0
     for image, row in zip(moved, after):
         rows, columns = (image[0] > 191).nonzero().T
@@ -116,6 +117,10 @@ def test_augmented_boxes_follow_the_picture():
         assert (found - expected).abs().max() <= 1.0
     assert kept > 50 and (after[..., :4] >= 0).all() and (after[..., :4] <= 1).all()
     assert (after[:, 0, 0] - truth[:, 0, 0]).std() > 0.05                       # something happened
+    same, other = ((after[:, 0, 1] - y).abs() for y in (truth[:, 0, 1], 1 - truth[:, 0, 1]))
+    assert (other[after[:, 0, 4] >= 0] < 0.3).all() or flip is True
+    upside_down = (other + 0.3 < same).sum()                         # nearer to its mirror image than can be shifted
+    assert (upside_down > 5) == (flip == "both")
 
 
 def test_augmentation_is_a_function_of_its_generator_and_colours_stay_legal():
