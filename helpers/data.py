@@ -101,6 +101,15 @@ def package_file(path):
     return Path(spec.submodule_search_locations[0]) / rest if spec else None
 
 
+def used(paths):
+    """The names of the entries that these files belong to; `make notebooks` notes what a lecture has read."""
+    paths = {str(path).replace(os.sep, "/") for path in paths}
+    folder = str(cache()).replace(os.sep, "/")
+    return [entry.name for entry in catalogue()
+            if any(path.startswith(f"{folder}/{entry.name}/") for path in paths)
+            or entry.installed and any(path.endswith(f"/{file.path}") for file in entry.files for path in paths)]
+
+
 def fetch_all(tier=1, progress=True):
     """Fetch and check every entry up to `tier`; returns [(name, path)]. `make book` calls it for tier 1."""
     return [(entry.name, fetch(entry.name, progress)) for entry in catalogue() if entry.tier <= tier]

@@ -166,6 +166,13 @@ def test_unknown_name_suggests_the_nearest():
         data.fetch("mnist5k")
 
 
+def test_files_are_known_by_their_entry(monkeypatch, tmp_path):
+    monkeypatch.setenv("DLM_CACHE", str(tmp_path))
+    digits = data.installed(data.find("digits"))
+    assert data.used([]) == data.used([3, tmp_path / "x", "/mnist-5k/x"]) == []
+    assert data.used([tmp_path / "mnist-5k" / "a.gz", digits, str(digits)]) == ["digits", "mnist-5k"]
+
+
 def test_cache_folder_can_be_moved(monkeypatch, tmp_path):
     monkeypatch.setenv("DLM_CACHE", str(tmp_path))
     assert data.cache() == tmp_path

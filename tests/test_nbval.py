@@ -80,6 +80,20 @@ def test_what_was_stored_passes(notebook):
 def test_the_run_left_a_stamp(notebook):
     stamp = nbformat.read(notebook, 4).metadata["verified"]
     assert stamp["seconds"] < 120 and stamp["memory_mb"] > 50 and "torch" in stamp["versions"]
+    assert stamp["data"] == []
+
+
+def test_a_run_notes_the_data_and_the_cells_that_are_long_silent(tmp_path, capsys, monkeypatch):
+    import tools.notebooks
+    monkeypatch.setattr(tools.notebooks, "SILENT", 0.5)
+    cells = ["from helpers.data import digits\nfrom helpers.progress import track\nimport time\nx = digits()",
+             "for i in track(range(4)):\n    time.sleep(0.25)", "time.sleep(1.1)", "time.sleep(0.1)"]
+    path = tmp_path / "a.ipynb"
+    nbformat.write(nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(s) for s in cells]), path)
+    assert run(path).metadata["verified"]["data"] == ["digits"]
+    said = capsys.readouterr().err
+    assert "a.ipynb: no progress bar in " in said and "cell 2 (1 s)" in said
+    assert "cell 1" not in said and "cell 3" not in said
 
 
 def test_what_differs_fails_and_is_named(notebook):

@@ -5,9 +5,10 @@
     python -m tools.notebooks --check [PATH...]    change nothing; exit 1 if one is not in canonical form
 
 Canonical: cells numbered 1..N, one kernel name, no widget state, no times or paths of the machine, palette
-PNGs. A run also notes its date, seconds, memory, cores and versions in the notebook's metadata `verified`;
-the book shows them.
+PNGs. A run also notes its date, seconds, memory, cores, versions and the data that it read in the notebook's
+metadata `verified`; the book shows them.
 """
+import ast
 import base64
 import datetime
 import io
@@ -24,6 +25,10 @@ import nbformat
 ROOT = Path(__file__).parents[1]
 VERSIONS = ("torch", "torchvision", "numpy")        # named in the stamp, after Python
 KEEP = ("tags", "jupyter", "slideshow")             # metadata of a cell that mean something
+SILENT = 3.0                                        # seconds that a cell may take without a progress bar
+WATCH = "import sys; sys.addaudithook(lambda event, args: event == 'open' and sys.__dict__.setdefault(" \
+        "'opened_files', set()).add(str(args[0])))"
+USED = "__import__('helpers.data', fromlist=['x']).used(__import__('sys').__dict__.get('opened_files', ()))"
 PEAK = "__import__('resource').getrusage(__import__('resource').RUSAGE_SELF).ru_maxrss"
 
 
@@ -111,24 +116,38 @@ def run(path):
         if sys.stderr.isatty():
             print(f"\r\033[K{words}", end="", file=sys.stderr, flush=True)
 
-    client = NotebookClient(nb, timeout=1200, record_timing=False,
-                            resources={"metadata": {"path": str(path.parent)}})
+    class Client(NotebookClient):               # notes whether a cell shows that it is still at work
+        bars = 0
+
+        def process_message(self, msg, cell, cell_index):
+            self.bars += "<progress" in str(msg["content"].get("data", ""))
+            return super().process_message(msg, cell, cell_index)
+
+    client = Client(nb, timeout=1200, record_timing=False, resources={"metadata": {"path": str(path.parent)}})
     manager = client.create_kernel_manager()
     manager.kernel_spec_manager = ThisPython()
-    start, kilobytes = time.monotonic(), None
+    start, silent = time.monotonic(), []
     with client.setup_kernel(stderr=subprocess.DEVNULL):        # the kernel's own remarks, not the cells'
+        client.wait_for_reply(client.kc.execute(WATCH, silent=True, store_history=False))
         for place, cell in enumerate(nb.cells):
             say(f"  {path.name}: cell {place + 1} of {len(nb.cells)}")
+            began, client.bars = time.monotonic(), 0
             client.execute_cell(cell, place)
+            if time.monotonic() - began > SILENT and not client.bars:
+                silent.append(f"cell {place} ({time.monotonic() - began:.0f} s)")
         seconds = time.monotonic() - start
-        if sys.platform != "win32":
-            reply = client.wait_for_reply(client.kc.execute("", silent=True, store_history=False,
-                                                            user_expressions={"peak": PEAK}))
-            kilobytes = int(reply["content"]["user_expressions"]["peak"]["data"]["text/plain"])
+        asked = {"used": USED} | ({"peak": PEAK} if sys.platform != "win32" else {})
+        reply = client.wait_for_reply(client.kc.execute("", silent=True, store_history=False, user_expressions=asked))
+        answers = {key: ast.literal_eval(value["data"]["text/plain"])
+                   for key, value in reply["content"]["user_expressions"].items()}
     say("")
+    if silent:
+        print(f"{path.name}: no progress bar in {', '.join(silent)}; helpers.progress.track", file=sys.stderr)
+    kilobytes = answers.get("peak")
     megabytes = kilobytes and round(kilobytes / (1024 if sys.platform != "darwin" else 1024 ** 2))
     nb.metadata["verified"] = {
         "date": datetime.date.today().isoformat(), "seconds": round(seconds), "memory_mb": megabytes,
+        "data": answers["used"],
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "versions": {"Python": platform.python_version(),
                      **{name: version(name).partition("+")[0] for name in VERSIONS}}}

@@ -37,24 +37,38 @@ def stamp(app, doctree):
     if run is None or heading is None:
         return
     versions = ", ".join(f"{name} {version}" for name, version in run["versions"].items())
-    text = (f"Every cell run on {run['date']} in {minutes(run['seconds'])} on {run['cores']} CPU cores: "
-            f"{versions}.")
+    memory = f" and {run['memory_mb'] / 1000:.1f} GB" if run["memory_mb"] else ""
+    text = (f"Last verified: every cell run on {run['date']}, in {minutes(run['seconds'])}{memory} on {run['cores']} "
+            f"CPU cores, with {versions}.")
     heading.parent.insert(heading.parent.index(heading) + 1,
                           nodes.paragraph("", "", nodes.emphasis(text, text), classes=["verified"]))
 
 
+def material(run):
+    """The data that a run read, with their size together."""
+    if "data" not in run:
+        return "built in"
+    from helpers.catalogue import ENTRIES
+
+    entries = [entry for entry in ENTRIES if entry.name in run["data"]]
+    size = sum(entry.size for entry in entries) / 1e6
+    return f"{', '.join(entry.name for entry in entries)} ({size:.1f} MB)" if entries else "drawn by the course"
+
+
 def lectures(app):
     """A table of the lectures in the book's order with what a run of each one costs."""
-    rows = []
+    rows, total = [], 0
     for name, path in built(app):
         run = verified(path)
-        cost = [minutes(run["seconds"]), f"{run['memory_mb'] / 1000:.1f} GB",
-                f"{run['cores']} CPU cores", run["date"]] if run else ["not yet run"] + [""] * 3
+        total += run["seconds"] if run else 0
+        memory = f"{run['memory_mb'] / 1000:.1f} GB" if run and run["memory_mb"] else ""
+        cost = [minutes(run["seconds"]), memory, f"{run['cores']} CPU cores, no GPU", material(run),
+                run["date"]] if run else ["not yet run"] + [""] * 4
         rows.append(f"| [{title(path)}](/{name}.ipynb) | " + " | ".join(cost) + " |")
     if not rows:
         return "The first lecture is being written."
-    return "\n".join(["| Lecture | A run takes | Memory | Measured on | Date |",
-                      "|---|---:|---:|---|---|", *rows])
+    return "\n".join(["| Lecture | A run takes | Memory | On | Data | Date |", "|---|---:|---:|---|---|---|", *rows, "",
+                      f"All of them together: {minutes(total)}."])
 
 
 TIERS = {1: "Built in", 2: "Small and real, by address", 3: "Full size"}
