@@ -5,43 +5,30 @@ share nothing (helpers/scenes.py). Nothing is chosen on the test scenes: an arm 
 """
 
 from functools import lru_cache, partial
-from typing import NamedTuple
 
 import numpy as np
 import torch
 
-from helpers import scenes, yolo_model
+from helpers import yolo_model
 from helpers.average_precision import calibration, evaluate, overlaps
 from helpers.data import UserError
 from helpers.detection import kmeans_anchors, mean_best_iou, xyxy_to_cxcywh
-from helpers.training import Tensors, fit
+from helpers.training import fit
 from helpers.yolo import best_anchor, decode_v3, detections, offsets, targets
+from helpers.yolo_train import SceneSet
 
 CLASSES = 10
 
 
-class Set(NamedTuple):
-    """A set of scenes as every part of the lecture wants it."""
-    images: torch.Tensor       # (N, 3, H, W) uint8
-    truth: torch.Tensor        # (N, T, 5) cxcywh as fractions and the class, see helpers/yolo.py
-    truths: list               # {"boxes" (n, 4) xyxy in pixels, "labels" (n,)} a scene
-
-    @property
-    def sizes(self):
-        """(width, height) of every box in pixels: (M, 2)."""
-        return torch.cat([xyxy_to_cxcywh(torch.as_tensor(t["boxes"]))[:, 2:] for t in self.truths])
-
-    @property
-    def data(self):
-        return Tensors(self.images, self.truth)
-
-
 @lru_cache(maxsize=6)
 def draw(n, seed, split, size):
-    """n scenes of a split as a `Set`."""
-    images, boxes, labels = scenes.dataset(n, seed, split, size)
-    truths = [{"boxes": b, "labels": k} for b, k in zip(boxes, labels)]
-    return Set(torch.from_numpy(images), yolo_model.pad_truth(boxes, labels, size, size), truths)
+    """n scenes of a split: a `SceneSet`, kept for the next arm."""
+    return SceneSet(n, split, size, seed)
+
+
+def sizes(data):
+    """(width, height) in pixels of every box of a `SceneSet`: (M, 2)."""
+    return torch.cat([xyxy_to_cxcywh(torch.as_tensor(t["boxes"]))[:, 2:] for t in data.truths()])
 
 
 def coco(found, truths, size):
@@ -112,13 +99,14 @@ def perfect_heads(truth, anchors, masks, strides, size, classes=CLASSES, sure=12
     return heads
 
 
-def ceiling(found, anchors, masks, strides, size, nms=0.45):
-    """The evaluation of a perfect network on the scenes of a `Set`: what is missing at 1, the coding lost."""
+def ceiling(data, anchors, masks, strides, size, nms=0.45):
+    """The evaluation of a perfect network on the scenes of a `SceneSet`: what is missing at 1, the coding lost."""
     scale = torch.tensor([size[1], size[0], size[1], size[0]], dtype=torch.float32)
-    heads = perfect_heads(found.truth, anchors, masks, strides, size)
+    heads = perfect_heads(data.truth, anchors, masks, strides, size)
     decoded = [decode_v3(head, anchors[mask], size) for head, mask in zip(heads, masks)]
     boxes, scores = (torch.cat(parts, 1) for parts in zip(*decoded))
-    return evaluate([detections(b * scale, s, 0.5, nms) for b, s in zip(boxes, scores)], found.truths)
+    return evaluate([detections(b * scale, s, 0.5, nms) for b, s in zip(boxes, scores)],
+                    data.truths())
 
 
 # ---------------------------------------------------------------- the recorded ablation
@@ -137,26 +125,26 @@ ABLATION = {
 COCO_ANCHORS = [[10, 14], [23, 27], [37, 58], [81, 82], [135, 169], [344, 319]]  # of yolov3-tiny, pixels of 416
 
 
-def anchors_of(kind, sizes, size, heads=2):
+def anchors_of(kind, data, size, heads=2):
     """(A, 2) anchors in pixels of a picture of `size`: "k-means" (six), "two", or those that fit COCO's objects."""
     if kind == "coco":
         return torch.tensor(COCO_ANCHORS, dtype=torch.float64) * size / 416
-    return kmeans_anchors(sizes, {"k-means": 6, "two": heads}[kind])
+    return kmeans_anchors(sizes(data), {"k-means": 6, "two": heads}[kind])
 
 
-def train(scenes_, size, settings=None, *, epochs, seed, width=8, residuals=1, lr=6e-3, batch_size=8):
-    """A small YOLO of the settings BASE | `settings`, trained on a `Set`: AdamW, one cycle of the learning rate."""
+def train(data, size, settings=None, *, epochs, seed, width=8, residuals=1, lr=6e-3, batch_size=8):
+    """A small YOLO of the settings BASE | `settings` on a `SceneSet`: AdamW, one cycle of the learning rate."""
     s = BASE | (settings or {})
-    anchors = anchors_of(s["anchors"], scenes_.sizes, size, len(s["strides"]))
+    anchors = anchors_of(s["anchors"], data, size, len(s["strides"]))
     torch.manual_seed(seed)
     cfg = yolo_model.small_cfg(CLASSES, anchors, (size, size), width, s["strides"], residuals)
     model = yolo_model.new(cfg).to(memory_format=torch.channels_last)
     optimizer = torch.optim.AdamW(model.parameters(), lr=lr, weight_decay=5e-3)
-    steps = epochs * -(-len(scenes_.images) // batch_size)
+    steps = epochs * -(-len(data) // batch_size)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, lr, total_steps=steps, pct_start=0.2)
     step = yolo_model.make_step(s["box_loss"], s["ignore"], s["rescore"], s["box_weight"],
                                 s["anchor_iou"])
-    fit(model, scenes_.data, step=step, optimizer=optimizer, scheduler=schedule, schedule_by="step", epochs=epochs,
+    fit(model, data, step=step, optimizer=optimizer, scheduler=schedule, schedule_by="step", epochs=epochs,
         batch_size=batch_size, augment=yolo_model.make_augment(), clip=10.0, seed=seed, label="")  # fmt: skip
     return model
 
@@ -179,14 +167,14 @@ def score(model, test):
     from scipy.stats import spearmanr
 
     found = yolo_model.predict(model, test.images)
-    summary = evaluate(found, test.truths).summary()
+    summary = evaluate(found, test.truths()).summary()
     sure = [{k: v[f["scores"] >= 0.1] for k, v in f.items()} for f in found]
-    confidence, overlap = hits(sure, test.truths)
+    confidence, overlap = hits(sure, test.truths())
     values = {name: summary[name] for name in ("map", "map50", "map75", "map_small", "map_medium")}
-    values["gap"] = calibration(sure, test.truths)["error"]
+    values["gap"] = calibration(sure, test.truths())["error"]
     if len(confidence) > 2:
         values["rank"] = float(spearmanr(confidence, overlap).statistic)
-    return {name: value for name, value in values.items() if np.isfinite(value)}
+    return {name: float(value) for name, value in values.items() if np.isfinite(value)}
 
 
 def _ablation(settings, n, n_test, size, epochs, width, seed):

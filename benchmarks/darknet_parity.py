@@ -1,0 +1,64 @@
+"""How far our networks are from the C program Darknet, layer by layer, in random weights and one picture.
+
+    python benchmarks/darknet_parity.py [--json] [--record]
+
+Takes the cfgs of Debian's package `darknet` at small sizes, writes random weights with helpers.darknet, lets
+libdarknet read them (tests/darknet_oracle.py), and compares every layer's output: the largest difference over the
+largest number in the layer. tests/test_darknet.py asserts the same on more networks.
+"""
+
+import argparse
+import json
+import sys
+import tempfile
+from pathlib import Path
+
+import torch
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+NETWORKS = ("yolov1-tiny", "yolov2-tiny", "yolov3-tiny", "yolov3-spp", "darknet19", "resnet50", "densenet201")
+
+
+def run(names=NETWORKS):
+    import numpy as np
+    import test_darknet as t
+    from darknet_oracle import Oracle, config
+
+    torch.set_num_threads(1)
+    rows = {}
+    with tempfile.TemporaryDirectory() as folder:
+        folder = Path(folder)
+        darknet = Oracle(folder)
+        for name in names:
+            text = t.at_size(config(name), *t.NETWORKS[name])
+            network = t.random_network(text)
+            net = t.both(darknet, folder, network, text)
+            x = torch.rand(1, network.channels, *network.size, generator=torch.Generator().manual_seed(1))
+            with torch.no_grad():
+                ours = [y.numpy().ravel() for y in network.outputs(x)]
+            darknet.forward(net, x.numpy())
+            theirs = [darknet.output(net, i) for i in range(len(ours))]
+            differences = [float(np.abs(a - b).max() / np.abs(b).max()) for a, b in zip(ours, theirs)]
+            rows[name] = {"layers": len(ours), "height": network.size[0], "width": network.size[1],
+                          "parameters": sum(p.numel() for p in network.parameters()),
+                          "difference of each layer": differences, "largest": max(differences)}  # fmt: skip
+            darknet.free_network(net)
+    return {"networks": rows}
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--record", action="store_true", help="write results/darknet-parity.json")
+    arguments = parser.parse_args()
+    result = run()
+    if arguments.record:
+        from datetime import date
+
+        from helpers.experiments import versions
+
+        result |= {"command": "python benchmarks/darknet_parity.py --record", "date": date.today().isoformat(),
+                   "versions": versions()}  # fmt: skip
+        (ROOT / "results" / "darknet-parity.json").write_text(json.dumps(result, indent=1) + "\n")
+    print(json.dumps(result, indent=None if arguments.json else 1))
