@@ -163,11 +163,15 @@ def _record(path, facts, model, data, weights):
     from helpers.experiments import versions
 
     trained = json.loads((weights / "metrics.json").read_text()) if (weights / "metrics.json").is_file() else {}
-    old = json.loads(path.read_text()) if path.is_file() else {"rows": []}
+    try:
+        old = json.loads(path.read_text()) if path.is_file() else {"rows": []}
+        known = [(r["seed"], r["split"]) for r in old["rows"]]
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{path} is no record of `yolo eval`: write to another file, or delete it") from error
     row = {"seed": model.config["seed"], "split": facts["split"], "map": facts["map"], "map50": facts["map50"],
            "map75": facts["map75"], "n": facts["n"], "classes": facts["classes"], "epochs": trained.get("epochs"),
            "best_epoch": trained.get("best_epoch"), "seconds": trained.get("seconds")}  # fmt: skip
-    rows = [r for r in old["rows"] if (r["seed"], r["split"]) != (row["seed"], row["split"])] + [row]
+    rows = [r for r, key in zip(old["rows"], known) if key != (row["seed"], row["split"])] + [row]
     name = data.split(":")[0] if data == "scenes" else Path(data.split(":", 1)[1]).name
     record = {
         "name": path.stem, "title": f"A detector trained from scratch on {name}",
