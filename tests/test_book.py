@@ -121,6 +121,81 @@ def test_no_style_sheet_or_script_names_another_site(book):
     assert not found, "\n".join(found)
 
 
+def lectures(book):
+    names = sorted(path.relative_to(book).as_posix() for path in (book / "notebooks").glob("*.html"))
+    assert names
+    return names
+
+
+def test_solutions_are_folded_and_holes_are_holes(book):
+    """What a reader sees first: every fold is closed, every solution's code is in one, every hole says Not yet."""
+    for name in lectures(book):
+        html = (book / name).read_text(encoding="utf-8")
+        assert not re.search(r"<details[^>]*\sopen", html), f"{name}: a fold that stands open"
+        unfolded = re.sub(r"(?s)<details.*?</details>", "", html)
+        assert "solution(" not in re.sub("<[^>]+>", "", unfolded), f"{name}: the code of a solution is not folded"
+        assert "Not yet: " in html, f"{name}: no exercise that waits for its reader"
+
+
+def test_every_claim_is_in_the_ledger_and_leads_to_its_card(book):
+    ledger = Page((book / "book/ledger.html").read_text(encoding="utf-8"))
+    told = {link.removeprefix("../") for link in ledger.links if "#claim-" in link}
+    made = {f"{name}#{card}" for name in lectures(book)
+            for card in re.findall(r'id="(claim-[0-9a-f]{8})"', (book / name).read_text(encoding="utf-8"))}
+    assert told == made and len(made) > 20
+
+
+def test_lectures_are_stamped_linked_and_can_be_taken_along(book):
+    for name in lectures(book):
+        html = (book / name).read_text(encoding="utf-8")
+        assert re.search(r'class="verified"[^>]*><em>Last verified: every cell run on 20\d\d-\d\d-\d\d', html), name
+        links = Page(html).links
+        assert any(re.fullmatch(r"\.\./_sources/.*\.ipynb", link) for link in links), f"{name}: no download"
+        assert 'title="previous page"' in html and 'title="next page"' in html, f"{name}: previous, next"
+        assert sum("glossary.html#term-" in link for link in links) >= 10, f"{name}: few words lead to the glossary"
+
+
+def test_headings_come_in_order(book):
+    for name in pages(book):
+        article = re.search(r'(?s)<article class="bd-article.*?</article>', (book / name).read_text(encoding="utf-8"))
+        if article is None:                         # the page at the root only sends on; search has no article
+            continue
+        levels = [int(level) for level in re.findall(r"<h([1-6])[ >]", article[0])]
+        assert levels[:1] == [1] and levels.count(1) == 1, name
+        assert all(b <= a + 1 for a, b in zip(levels, levels[1:])), f"{name}: {levels}"
+
+
+PUBLIC = ("github.com/someone/book", "mybinder.org", "colab.research.google.com")
+
+
+def test_no_button_leads_to_a_repository_that_is_not_named(book):
+    for name in pages(book):
+        hosts = {urlsplit(link).hostname for link in Page((book / name).read_text(encoding="utf-8")).links}
+        assert not hosts & {"mybinder.org", "colab.research.google.com"}, name
+        assert not any("/issues/new" in link for link in Page((book / name).read_text(encoding="utf-8")).links), name
+
+
+def test_one_setting_turns_the_buttons_on(tmp_path):
+    for name in ("book", "results"):
+        shutil.copytree(ROOT / name, tmp_path / name)
+    (tmp_path / "notebooks").mkdir()
+    for name in ("CONTRIBUTING.md", "notebooks/06_transfer_learning.ipynb", "notebooks/07_image_augmentation.ipynb"):
+        shutil.copy(ROOT / name, tmp_path / name)
+    config = (ROOT / "_config.yml").read_text(encoding="utf-8")
+    named = config.replace('repository: {url: ""', 'repository: {url: "https://github.com/someone/book"')
+    assert named != config
+    (tmp_path / "_config.yml").write_text(named, encoding="utf-8")
+    toc = re.sub(r"(?m)^ +- file: notebooks/(?!06_transfer|07_image).*\n", "",
+                 (ROOT / "_toc.yml").read_text(encoding="utf-8"))
+    (tmp_path / "_toc.yml").write_text(toc, encoding="utf-8")
+    run = subprocess.run([sys.executable, "-c", "from jupyter_book.cli.main import main; main()", "build",
+                          str(tmp_path)], capture_output=True, text=True)
+    assert run.returncode == 0, run.stdout[-2000:] + run.stderr[-2000:]
+    links = Page((tmp_path / "_build/html/notebooks/06_transfer_learning.html").read_text(encoding="utf-8")).links
+    for place in (*PUBLIC, "issues/new"):
+        assert any(place in link for link in links), f"no button for {place}"
+
+
 def test_pages_are_small(book):
     heavy = {}
     for name in pages(book):
