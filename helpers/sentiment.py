@@ -86,7 +86,7 @@ class Classifier:
         else:
             config |= {"tokens": self.vocabulary.tokens}
         if self.kind in LINEAR:
-            config |= {"terms": self.models[0].terms, "low": self.models[0].low, "high": self.models[0].high}
+            config |= {name: getattr(self.models[0], name) for name in ("terms", "low", "high", "binary")}
         models = nn.ModuleList(self.models)
         return save_model(Path(out) / "sentiment.safetensors", deepcopy(models).half() if half else models, config)
 
@@ -102,7 +102,7 @@ class Classifier:
         else:
             vocabulary = Vocabulary(config["tokens"])
         if kind in LINEAR:
-            models = [NGramModel(config["terms"], config["low"], config["high"])]
+            models = [NGramModel(*(config[name] for name in ("terms", "low", "high", "binary")))]
         else:
             models = [reader(kind, len(vocabulary)) for _ in range(config["members"])]
         nn.ModuleList(models).load_state_dict(state)

@@ -58,6 +58,16 @@ def test_tfidf_equals_sklearn():
         assert np.abs(ours(tokens(NEW)).numpy() - scores).max() < 1e-3
 
 
+def test_once_equals_binary_of_sklearn():
+    from sklearn.feature_extraction.text import TfidfVectorizer
+    texts = [*TEXTS, "film film film", "a a b b b c"]
+    vectoriser = TfidfVectorizer(analyzer=analyse, binary=True).fit(TEXTS)
+    ours = tfidf_regression(tokens(TEXTS), LABELS, once=True)
+    order = [ours.index[term] for term in vectoriser.get_feature_names_out()]
+    difference = ours.features(tokens(texts)).toarray()[:, order] - vectoriser.transform(texts).toarray()
+    assert np.abs(difference).max() < 1e-12
+
+
 def test_ratio_equals_sklearn_on_weighted_features():
     from sklearn.linear_model import LogisticRegression
     ours, bayes = ratio_regression(tokens(TEXTS), LABELS, strength=2.0), naive_bayes(tokens(TEXTS), LABELS)
@@ -72,6 +82,6 @@ def test_ratio_equals_sklearn_on_weighted_features():
 @pytest.mark.parametrize("fit", [naive_bayes, tfidf_regression, ratio_regression])
 def test_weights_travel_through_a_state_dict(fit):
     model = fit(tokens(TEXTS), LABELS)
-    copy = NGramModel(model.terms, model.low, model.high)
+    copy = NGramModel(model.terms, model.low, model.high, model.binary)
     copy.load_state_dict(model.state_dict())
     assert torch.equal(copy(tokens(NEW)), model(tokens(NEW)))
