@@ -10,7 +10,8 @@ from helpers.text import Vocabulary, ngrams
 class NGramModel(nn.Module):
     """σ(x·w + b), x the n-grams of a text: binary counts, or TF-IDF of length 1 where `idf` is set.
 
-    With `binary` a term that stands twice in a text counts once in TF-IDF, too. Holds what naive Bayes and logistic regression learn alike. forward(list of token lists) -> logits (N,).
+    With `binary` a term that stands twice in a text counts once in TF-IDF, too. Holds what naive Bayes and logistic
+    regression learn alike. forward(list of token lists) -> logits (N,).
     """
 
     def __init__(self, terms, low, high, binary=False):
