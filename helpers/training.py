@@ -17,10 +17,8 @@ Three rules make the numbers exact:
 
 import math
 import os
-import signal
 import sys
-import threading
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic
@@ -28,7 +26,7 @@ from time import monotonic
 import torch
 from torch import nn
 
-from helpers import checkpoint
+from helpers import checkpoint, interrupts
 from helpers.batches import Batches, Tensors, loader, mixed, pieces, seed_everything
 from helpers.data import UserError
 from helpers.progress import bar, track
@@ -149,13 +147,31 @@ class _Run:
 
     def __init__(self, acc, model, optimizer, scheduler, facts, out, keep):
         self.acc, self.model, self.optimizer, self.scheduler, self.facts = acc, model, optimizer, scheduler, facts
-        self.path = Path(out) / "last.safetensors" if out else None
-        self.best_path = Path(out) / "best.safetensors" if out else None
         self.keep, self.best_weights = keep, None
+        self.put(out)
         # bad_epochs counts those without a better score; finished: it had too many of them
         self.at = {"epoch": 0, "step": 0, "history": [], "best": None, "bad_epochs": 0, "finished": False}
         self.total = {}  # the sums of this epoch so far
         self.saved = monotonic()
+
+    def put(self, out):
+        """Save in this folder from now on; None: nowhere."""
+        self.path = Path(out) / "last.safetensors" if out else None
+        self.best_path = Path(out) / "best.safetensors" if out else None
+
+    def stop(self, epochs, kept):
+        """End a run that was interrupted. `kept`: the folder for its state where it has none of its own, or None."""
+        at = self.at
+        if self.path is None and kept:
+            self.put(kept)
+            self.save()
+            if self.best_weights is not None:
+                checkpoint.save(self.best_path, {"model": self.best_weights, "entry": at["best"], **self.facts})
+        where = f"Stopped after {at['step']} steps of epoch {at['epoch'] + 1}" if at["step"] else \
+            f"Stopped after epoch {at['epoch']}"
+        state = "nothing was saved" if self.path is None else f"the state is in {self.path}"
+        again = "; run the cell again to go on" if kept else "; resume=True goes on" if self.path else ""
+        raise interrupts.Stopped(f"{where} of {epochs}: {state}{again}.")
 
     def save(self):
         if self.path is None:
@@ -214,26 +230,6 @@ class _Run:
             at["finished"] = patience is not None and at["bad_epochs"] >= patience
 
 
-@contextmanager
-def _interrupts():
-    """Inside, Ctrl-C only sets a flag, which is read between two steps: no half-updated weights."""
-    seen = []
-    if threading.current_thread() is not threading.main_thread():
-        yield seen
-        return
-
-    def note(*_):
-        if seen:  # a second Ctrl-C means now
-            raise KeyboardInterrupt
-        seen.append(True)
-
-    old = signal.signal(signal.SIGINT, note)
-    try:
-        yield seen
-    finally:
-        signal.signal(signal.SIGINT, old)
-
-
 # ---------------------------------------------------------------- the loop
 
 
@@ -267,7 +263,8 @@ def fit(
                   the entry, and may be the `monitor`
 
     Raises UserError for losses that are not finite (naming the step), damaged or foreign checkpoints, a full
-    disk. Interrupt (Ctrl-C, the stop button) ends between two steps, saves, and raises KeyboardInterrupt.
+    disk. Interrupt (Ctrl-C, the stop button) ends between two steps, saves, and raises KeyboardInterrupt; a notebook
+    keeps the state even without `out`, and the same cell, run again, offers to go on from it.
     """
     if len(train) == 0:
         raise UserError("the training set is empty")
@@ -299,6 +296,15 @@ def fit(
             raise UserError(f"{run.path} exists: go on with --resume, or choose another --out")
         run.restore()
         result.resumed_from = {"epoch": run.at["epoch"], "step": run.at["step"]}
+    kept = None if out else interrupts.folder(model, optimizer, facts, epochs, label, keep, schedule_by, repr(clip))
+    if kept and (kept / "last.safetensors").exists():
+        run.put(kept)
+        if interrupts.wants_to_go_on(label, checkpoint.load(run.path)["at"], epochs):
+            run.restore()
+            result.resumed_from = {"epoch": run.at["epoch"], "step": run.at["step"]}
+        else:
+            interrupts.forget(kept)
+        run.put(None)
 
     never = torch.tensor(len(batches), device=acc.device)
     at, bad = run.at, never  # bad: the first step of the epoch whose loss is not finite, kept on the device
@@ -318,7 +324,7 @@ def fit(
         raise UserError(f"{what} is NaN or infinite {where}: lower the learning rate, clip the gradient, or look "
                         f"for bad values in the data{kept}")  # fmt: skip
 
-    with bar(label, epochs * len(batches)) as progress, _interrupts() as interrupted:
+    with bar(label, epochs * len(batches)) as progress, interrupts.interrupts() as interrupted:
         progress.first = at["epoch"] * len(batches) + at["step"]
         while at["epoch"] < epochs and not at["finished"]:
             epoch = batches.epoch = at["epoch"]
@@ -355,7 +361,7 @@ def fit(
                     if (stop or save) and i + 1 < len(batches):
                         run.save()
                         if stop:
-                            raise KeyboardInterrupt
+                            run.stop(epochs, kept)
 
             stop, _ = look(len(interrupted))
             entry = {"epoch": epoch + 1, "lr": optimizer.param_groups[0]["lr"]} | _means(acc, run.total, len(train))
@@ -374,8 +380,10 @@ def fit(
             progress.note = ", ".join(f"{k} {v:.3g}" for k, v in entry.items() if k not in ("epoch", "lr"))
             if log and acc.is_main_process:
                 log(entry)
-            if stop and at["epoch"] < epochs:
-                raise KeyboardInterrupt
+            if stop or (interrupted and world == 1):  # or while it was evaluated
+                run.stop(epochs, kept)
+    if kept:
+        interrupts.forget(kept)
     if run.best_weights is not None:
         model.load_state_dict(run.best_weights)
     model.eval()
