@@ -86,10 +86,15 @@ def train(
     workers: cli.Workers = 0, json_: cli.Json = False,
 ):  # fmt: skip
     """Train a detector. The weights kept are those of the highest mAP on the validation split."""
+    import shlex
+    import sys
+    from datetime import date
+
     from accelerate.state import PartialState
 
     from helpers import yolo_train
     from helpers.checkpoint import write_atomically
+    from helpers.experiments import versions
     from helpers.training import engine
     from helpers.yolo_model import make_augment
 
@@ -120,8 +125,10 @@ def train(
     })  # fmt: skip
     if PartialState().is_main_process:
         yolo_train.save(out / "model.safetensors", model)
-        whole = facts | {"history": result.history}
-        write_atomically(out / "metrics.json", json.dumps(_json(whole), indent=1).encode())
+        how = {"command": shlex.join(["python", "-m", "helpers", *sys.argv[1:]]), "seed": seed,
+               "date": date.today().isoformat(), "versions": versions()}  # fmt: skip
+        whole = _json(how | facts | {"history": result.history})
+        write_atomically(out / "metrics.json", json.dumps(whole, indent=1).encode())
     cli.answer(facts, json_, f"mAP {scores['map']:.4f}, mAP50 {scores['map50']:.4f} on {len(valid)} validation "
                              f"pictures after {result.epochs} epochs; the model lies in {out}")  # fmt: skip
 
@@ -131,7 +138,7 @@ def train(
 def evaluate_(
     weights: cli.Weights, data: Data,
     split: Annotated[str, typer.Option(help="train, val or test.")] = "val",
-    threshold: Threshold = 0.005, nms: Nms = 0.45,
+    threshold: Threshold = 0.005, nms: Nms = 0.5,
     seed: Annotated[int | None, typer.Option(min=0, max=2**32 - 1, help="Seed of the split of a folder without lists; "
                                              "the one of the training if left out.")] = None,
     record: Annotated[Path | None, typer.Option(help="Write the result, with versions and date, to this file.")] = None,
@@ -186,7 +193,7 @@ def _record(path, facts, model, data, weights):
 @app.command()
 @clear
 def detect(images: Annotated[list[Path], typer.Argument(help="Picture files.")], weights: cli.Weights,
-           threshold: Threshold = 0.25, nms: Nms = 0.45,
+           threshold: Threshold = 0.25, nms: Nms = 0.5,
            out: Annotated[Path | None, typer.Option(help="Folder for the pictures with their boxes drawn, and "
                                                          "detections.json.")] = None,
            device: cli.Device = "auto", json_: cli.Json = False):  # fmt: skip

@@ -78,7 +78,8 @@ def test_train_answers_with_one_object(trained, folder):
     assert set(facts["classes"]) == set(CLASSES) and 0 < facts["map"] < facts["map50"] < 1
     kept = json.loads((out / "metrics.json").read_text())
     history = kept.pop("history")
-    assert kept == facts and len(history) == 60 and history[-1]["loss"] < 0.7 * history[0]["loss"]
+    assert {"command", "versions", "date"} <= kept.keys() and kept["seed"] == 2
+    assert facts.items() <= kept.items() and len(history) == 60 and history[-1]["loss"] < 0.7 * history[0]["loss"]
     assert facts["map"] == max(e.get("valid_map", 0) for e in history)
 
 
@@ -264,7 +265,8 @@ def test_the_darknet_program_finds_the_same(trained, folder, tmp_path):
     for name in ("train0", "train1", "test2", "test3"):
         picture = folder / "JPEGImages" / f"{name}.png"
         theirs = darknet_lines(program, tmp_path, tmp_path / "dark", picture, 0.2)
-        ours = the_object(here("yolo", "detect", "--weights", out, picture, "--threshold", 0.2, "--json").stdout)
+        ours = the_object(here("yolo", "detect", "--weights", out, picture, "--threshold", 0.2, "--nms", 0.45,
+                              "--json").stdout)  # fmt: skip
         objects = ours["detections"][0]["objects"]
         assert sorted(theirs) == sorted((o["class"], f"{100 * o['score']:.0f}") for o in objects)
         found += len(theirs)
