@@ -1,5 +1,6 @@
 """`python -m helpers yolo ...`, as a reader runs it: pictures with boxes in, a detector and one JSON object out."""
 
+import hashlib
 import json
 import os
 import re
@@ -12,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from darknet_oracle import Oracle
 from faster_coco_eval import COCO, COCOeval_faster
 from PIL import Image
 from typer.testing import CliRunner
@@ -286,3 +288,63 @@ def darknet_lines(program, place, exported, picture, threshold):
                            place / "drawn"], cwd=place, capture_output=True, text=True, timeout=120)  # fmt: skip
     assert done.returncode == 0, done.stderr
     return re.findall(r"^(\w+): (\d+)%", done.stdout, re.M)
+
+
+# ---------------------------------------------------------------- what is committed
+
+CHECKPOINT = ROOT / "checkpoints" / "yolo-scenes"
+RECORD = ROOT / "results" / "yolo-bccd.json"
+
+
+@pytest.mark.skipif(not CHECKPOINT.is_dir(), reason="checkpoints/yolo-scenes is not there")
+def test_the_checkpoint_is_what_its_record_says_and_finds_digits():
+    """Its SHA-256 stands in the README; 60 validation scenes score as the record says, within what 60 allow."""
+    path, record = CHECKPOINT / "model.safetensors", json.loads((CHECKPOINT / "metrics.json").read_text())
+    assert hashlib.sha256(path.read_bytes()).hexdigest() in (CHECKPOINT / "README.md").read_text()
+    assert sum(p.stat().st_size for p in CHECKPOINT.iterdir()) < 3e6
+    assert record["command"].startswith("python -m helpers yolo train --data scenes") and record["versions"]["torch"]
+    model, some = yolo_train.load(path), yolo_train.SceneSet(60, "valid")
+    scores = yolo_train.score(yolo_train.find(model, some), some)
+    assert scores["map"] == pytest.approx(record["map"], abs=0.04)
+    assert scores["map50"] == pytest.approx(record["map50"], abs=0.03)
+
+
+@pytest.mark.skipif(not CHECKPOINT.is_dir(), reason="checkpoints/yolo-scenes is not there")
+def test_the_darknet_program_and_library_find_the_digits_of_the_checkpoint(tmp_path):
+    """Trained weights in the C program (its printed lines) and in the C library (its boxes, within 1e-2 of 160 pixels)."""
+    program, oracle = shutil.which("darknet"), Oracle(tmp_path)
+    out = tmp_path / "dark"
+    done = here("yolo", "export-darknet", "--weights", CHECKPOINT, "--out", out)
+    assert done.exit_code == 0, done.output
+    net, total = oracle.network(out / "yolo.cfg", out / "yolo.weights"), 0
+    for i in range(6):
+        image = scenes.scene(i, 7, "valid", 160).image
+        picture = tmp_path / f"{i}.png"
+        Image.fromarray(image.transpose(1, 2, 0)).save(picture)
+        answer = the_object(here("yolo", "detect", "--weights", CHECKPOINT, picture, "--nms", 0.45, "--json").stdout)
+        ours = sorted((o["class"], o["score"], o["box"]) for o in answer["detections"][0]["objects"])
+        oracle.forward(net, image.astype(np.float32) / 255)
+        boxes, scores = oracle.boxes(net, 160, 160, 0.25, 0.45, 10)
+        index, label = np.nonzero(scores)
+        corners = np.concatenate([boxes[:, :2] - boxes[:, 2:] / 2, boxes[:, :2] + boxes[:, 2:] / 2], 1).clip(0, 160)
+        theirs = sorted(zip(map(str, label), scores[index, label].tolist(), corners[index].tolist()))
+        assert [k for k, _, _ in ours] == [k for k, _, _ in theirs]
+        assert np.allclose([s for _, s, _ in ours], [s for _, s, _ in theirs], atol=1e-4)
+        assert np.allclose([b for _, _, b in ours], [b for _, _, b in theirs], atol=1e-2)  # pixels
+        if program:
+            lines = darknet_lines(program, tmp_path, out, picture, 0.25)
+            assert sorted(lines) == sorted((k, f"{100 * s:.0f}") for k, s, _ in ours)
+        total += len(ours)
+    assert total >= 15
+    oracle.free_network(net)
+
+
+@pytest.mark.skipif(not RECORD.is_file(), reason="results/yolo-bccd.json is not there")
+def test_the_record_of_the_blood_cells_is_whole():
+    record = json.loads(RECORD.read_text())
+    assert record["name"] == "yolo-bccd" and record["command"].startswith("python -m helpers yolo train --data voc:")
+    assert {"title", "date", "versions", "seconds"} <= record.keys() and record["rows"]
+    for row in record["rows"]:
+        assert row["split"] == "val" and set(row["classes"]) == {"Platelets", "RBC", "WBC"} and row["n"] == 87
+        mean = sum(c["map"] for c in row["classes"].values()) / 3
+        assert row["map"] == pytest.approx(mean, abs=1e-9) and row["map50"] > row["map"]
