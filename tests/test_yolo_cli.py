@@ -311,7 +311,7 @@ def test_the_checkpoint_is_what_its_record_says_and_finds_digits():
 
 @pytest.mark.skipif(not CHECKPOINT.is_dir(), reason="checkpoints/yolo-scenes is not there")
 def test_the_darknet_program_and_library_find_the_digits_of_the_checkpoint(tmp_path):
-    """Trained weights in the C program (its printed lines) and in the C library (its boxes, within 1e-2 of 160 pixels)."""
+    """Trained weights in the C program (its printed lines) and in the C library (its boxes, to 1e-2 of a pixel)."""
     program, oracle = shutil.which("darknet"), Oracle(tmp_path)
     out = tmp_path / "dark"
     done = here("yolo", "export-darknet", "--weights", CHECKPOINT, "--out", out)
