@@ -138,7 +138,7 @@ def train(
 def evaluate_(
     weights: cli.Weights, data: Data,
     split: Annotated[str, typer.Option(help="train, val or test.")] = "val",
-    threshold: Threshold = 0.005, nms: Nms = 0.5,
+    threshold: Threshold = 0.005, nms: Nms = 0.55,
     seed: Annotated[int | None, typer.Option(min=0, max=2**32 - 1, help="Seed of the split of a folder without lists; "
                                              "the one of the training if left out.")] = None,
     record: Annotated[Path | None, typer.Option(help="Write the result, with versions and date, to this file.")] = None,
@@ -193,7 +193,7 @@ def _record(path, facts, model, data, weights):
 @app.command()
 @clear
 def detect(images: Annotated[list[Path], typer.Argument(help="Picture files.")], weights: cli.Weights,
-           threshold: Threshold = 0.25, nms: Nms = 0.5,
+           threshold: Threshold = 0.25, nms: Nms = 0.55,
            out: Annotated[Path | None, typer.Option(help="Folder for the pictures with their boxes drawn, and "
                                                          "detections.json.")] = None,
            device: cli.Device = "auto", json_: cli.Json = False):  # fmt: skip

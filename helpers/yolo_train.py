@@ -124,7 +124,7 @@ def quick(seed=0, n=4000, epochs=4, size=160, **options):
 # ---------------------------------------------------------------- what a trained one finds
 
 
-def find(model, data, threshold=0.005, nms=0.5, most=100, batch_size=32):
+def find(model, data, threshold=0.005, nms=0.55, most=100, batch_size=32):
     """Detections in every picture of a data set: what `average_precision.evaluate` wants, xyxy in its pixels."""
     found = []
     for start in range(0, len(data), batch_size):
