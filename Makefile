@@ -7,12 +7,12 @@ ifeq ($(OS),Windows_NT)
 $(error This Makefile is for Linux and macOS; the README has the three commands for Windows)
 endif
 
-.PHONY: help book test lab notebooks pdf data lint clean
+.PHONY: help book test lab lab-test notebooks pdf data lint clean
 .DEFAULT_GOAL := help
 
 help:           ## this list
 	@echo "Deep Learning, Measured"
-	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 20
+	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 20
 	@echo "  Another interpreter: make book PYTHON=python3.12"
 
 book: data      ## build the book from the stored outputs into _build/html
@@ -29,7 +29,11 @@ test: lint data ## lint, unit tests, every notebook re-run and compared, the boo
 lab: data       ## study the lectures in JupyterLab
 	@mkdir -p .venv/share/jupyter/lab/settings
 	@cp tools/lab_overrides.json .venv/share/jupyter/lab/settings/overrides.json
+	@$(BIN)/jupyter trust notebooks/*.ipynb >/dev/null      # else quizzes and cards show only after a run
 	$(BIN)/jupyter lab --LabApp.default_url=/lab/tree/notebooks/README.md
+
+lab-test: data  ## open every lecture in JupyterLab, run it and move a slider (minutes; needs Chromium)
+	COURSE_LAB=all $(BIN)/python -m pytest tests/test_lab.py -q -ra
 
 notebooks: data ## run every notebook again and store its outputs (one: NOTEBOOK=notebooks/06_transfer_learning.ipynb)
 	$(BIN)/python -m tools.notebooks $(NOTEBOOK)
