@@ -119,8 +119,8 @@ BASE = {"anchors": "k-means", "strides": (8, 16), "box_loss": "ciou", "box_weigh
 ABLATION = {
     "base": {}, "best anchor only": {"anchor_iou": 1.0}, "COCO's anchors": {"anchors": "coco"},
     "one anchor a head": {"anchors": "two"}, "box loss of v3": {"box_loss": "v3", "box_weight": 1.0},
-    "GIoU": {"box_loss": "giou"}, "one head": {"strides": (8,)}, "no ignore": {"ignore": 1.0},
-    "target IoU": {"rescore": True},
+    "CIoU, weight 1": {"box_weight": 1.0}, "GIoU": {"box_loss": "giou"}, "one head": {"strides": (8,)},
+    "no ignore": {"ignore": 1.0}, "target IoU": {"rescore": True},
 }  # fmt: skip
 COCO_ANCHORS = [[10, 14], [23, 27], [37, 58], [81, 82], [135, 169], [344, 319]]  # of yolov3-tiny, pixels of 416
 
@@ -184,5 +184,5 @@ def _ablation(settings, n, n_test, size, epochs, width, seed):
 
 def ablation(scale):
     """The small YOLO with one thing changed at a time."""
-    settings = {"tiny": (16, 12, 96, 1, 4), "small": (500, 200, 128, 16, 8), "full": (8000, 1000, 160, 60, 16)}[scale]
+    settings = {"tiny": (16, 12, 96, 1, 4), "small": (400, 200, 128, 12, 8), "full": (8000, 1000, 160, 60, 16)}[scale]
     return {arm: partial(_ablation, change, *settings) for arm, change in ABLATION.items()}
