@@ -1,12 +1,13 @@
 """The ladder of lecture 09: one LSTM layer as eight products a step, fused, hoisted, and `nn.LSTM`.
 
-    python benchmarks/rnn.py [--device cpu] [--rounds 9] [--json]
+    python benchmarks/rnn.py [--device cpu] [--rounds 9] [--json] [--record]
 
 Each round times every rung once, one after the other, so that a slower moment of the machine hits all alike;
 a ratio is the median of the ratios within the rounds. The limit is the time, in the same rounds, of the
 matrix products alone that the best order of computing needs: the input's and the weights' gradients' in one
 product each, the recurrent one T times because each waits for the one before. The share of the limit says how
 much of the time is products; above 100 % it means that a library multiplies faster than `torch.mm` does.
+--record writes it all to results/bench-rnn.json, which lecture 09 draws from.
 """
 
 import argparse
@@ -14,6 +15,7 @@ import json
 import statistics
 import sys
 import time
+from datetime import date
 from functools import partial
 from pathlib import Path
 
@@ -96,6 +98,7 @@ def main():
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--json", action="store_true", help="one JSON object as the last line")
+    parser.add_argument("--record", action="store_true", help="write results/bench-rnn.json")
     options = parser.parse_args()
     results = run(options.device, options.rounds)
     for row in results:
@@ -105,9 +108,16 @@ def main():
             faster = next((f"{v:5.2f} x" for k, v in cell.items() if k.startswith("times")), "")
             print(f"  {name:9s} {cell['seconds'] * 1e3:8.2f} ms  {cell['share of limit']:5.0%} of the limit"
                   f"  {faster}")
+    facts = {"rnn": results, "device": options.device, "threads": torch.get_num_threads()}
+    if options.record:
+        from helpers.checkpoint import write_atomically
+        from helpers.experiments import ROOT, versions
+
+        record = {"command": f"python benchmarks/rnn.py --device {options.device} --rounds {options.rounds} --record",
+                  "date": date.today().isoformat(), "inputs": INPUTS, "hidden": HIDDEN, "versions": versions()} | facts
+        write_atomically(ROOT / "results/bench-rnn.json", (json.dumps(record, indent=1) + "\n").encode())
     if options.json:
-        print(json.dumps({"rnn": results, "device": options.device, "threads": torch.get_num_threads(),
-                          "torch": torch.__version__}))
+        print(json.dumps(facts | {"torch": torch.__version__}))
 
 
 if __name__ == "__main__":
