@@ -50,7 +50,7 @@ def run(names=NETWORKS):
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--json", action="store_true")
-    parser.add_argument("--record", action="store_true", help="write results/darknet-parity.json")
+    parser.add_argument("--record", action="store_true", help="write results/bench-darknet.json")
     arguments = parser.parse_args()
     result = run()
     if arguments.record:
@@ -60,5 +60,5 @@ if __name__ == "__main__":
 
         result |= {"command": "python benchmarks/darknet_parity.py --record", "date": date.today().isoformat(),
                    "versions": versions()}  # fmt: skip
-        (ROOT / "results" / "darknet-parity.json").write_text(json.dumps(result, indent=1) + "\n")
+        (ROOT / "results" / "bench-darknet.json").write_text(json.dumps(result, indent=1) + "\n")
     print(json.dumps(result, indent=None if arguments.json else 1))
