@@ -4,7 +4,7 @@ import numpy as np
 import torch
 import torch.nn as nn
 
-from helpers.text import Vocabulary, ngrams
+from helpers.text import PAD, Vocabulary, ngrams
 
 
 class NGramModel(nn.Module):
@@ -105,3 +105,55 @@ def ratio_regression(texts, labels, low=1, high=2, strength=2.0, balanced=True):
     `strength` was chosen on films kept out of the training texts, English and Korean ones.
     """
     return tfidf_regression(texts, labels, low, high, strength, balanced, ratio=True, once=True)
+
+
+class Hints:
+    """Tokens and what counting says of them: an encoded text is (T, 1 + high), to be summed by `readers.Encoder`.
+
+    A token's number in `vocabulary`, then for n = 1..high a number that says how much the n-gram which ends there
+    speaks for class 1: its log ratio in steps of 1/2 from -4 to 4, <pad> for an n-gram that was not seen.
+    """
+
+    LEVELS = 17
+
+    def __init__(self, tokens, terms, levels, high=2):
+        self.vocabulary, self.high = Vocabulary(tokens), high
+        self.levels = dict(zip(terms, levels))
+
+    @classmethod
+    def build(cls, texts, labels, groups, min_count=2, high=2, folds=8, seed=0):
+        """From lists of tokens (N) -> (Hints, the encoded training texts).
+
+        A training text's own label must not be in its hints: the network would learn to trust them blindly. So
+        the groups are dealt into `folds`, and the hints of each fold come from the others.
+        """
+        tokens, names = Vocabulary.build(texts, min_count).tokens, np.unique(np.asarray(groups))
+        fold = np.random.default_rng(seed).permutation(len(names)) % folds
+        fold = fold[np.searchsorted(names, groups)]
+        rows = [None] * len(texts)
+        for k in range(folds):
+            others = cls(tokens, *_levels([texts[i] for i in np.flatnonzero(fold != k)], labels[fold != k], high), high)
+            for i in np.flatnonzero(fold == k):
+                rows[i] = others.encode(texts[i])
+        return cls(tokens, *_levels(texts, labels, high), high), rows
+
+    def __len__(self):
+        return len(self.vocabulary) + self.high * self.LEVELS
+
+    def encode(self, tokens):
+        out = np.full((len(tokens), 1 + self.high), PAD, dtype=np.int64)
+        out[:, 0] = self.vocabulary.encode(tokens)
+        for n in range(1, self.high + 1):
+            first = len(self.vocabulary) + (n - 1) * self.LEVELS
+            for t, term in enumerate(ngrams(tokens, n, n), start=n - 1):
+                if term in self.levels:
+                    out[t, n] = first + self.levels[term]
+        return out
+
+
+def _levels(texts, labels, high):
+    """The terms of lists of tokens, and the level of each, 0..LEVELS - 1."""
+    model = NGramModel.of(texts, 1, high)
+    ratio = log_ratio(model.features(texts), np.asarray(labels))
+    half = Hints.LEVELS // 2
+    return model.terms, (np.clip(np.round(2 * ratio), -half, half).astype(int) + half).tolist()

@@ -11,7 +11,7 @@ import torch
 import torch.nn as nn
 
 from helpers.data import UserError
-from helpers.ngrams import NGramModel, naive_bayes, ratio_regression, tfidf_regression
+from helpers.ngrams import Hints, NGramModel, naive_bayes, ratio_regression, tfidf_regression
 from helpers.readers import Encoder, LanguageModel, Reader, language_step, reading_step
 from helpers.text import UNITS, UNKNOWN, Sequences, Spelling, Table, Vocabulary, length_buckets, pad, split_groups
 from helpers.training import fit, load_model, save_model
@@ -26,7 +26,9 @@ READERS = {         # --model NAME: the encoder's settings and the pooling
     "attention": ({"cell": "lstm", "bidirectional": True}, "attention"),
     "spelled": ({"cell": "lstm", "bidirectional": True}, "concat"),
     "best": ({"cell": "lstm", "bidirectional": True, "weight_drop": 0.3}, "concat"),
+    "hinted": ({"cell": "lstm", "bidirectional": True}, "concat"),
 }
+HINTED = ("hinted",)                # these read tokens with `ngrams.Hints`, what counting says of them
 SPELLED = ("spelled", "best")       # these read tokens with their character n-grams, of these lengths:
 SPELLING = {"word": (3, 5), "space": (1, 3), "morpheme": (1, 3), "syllable": (1, 3), "jamo": (1, 3)}
 LINEAR = {"naive-bayes": naive_bayes, "tfidf": tfidf_regression, "linear": ratio_regression}
@@ -83,6 +85,9 @@ class Classifier:
                   "prior": self.prior, "members": len(self.models)}
         if self.kind in SPELLED:
             config |= {"tokens": self.vocabulary.vocabulary.tokens, "grams": self.vocabulary.grams}
+        elif self.kind in HINTED:
+            config |= {"tokens": self.vocabulary.vocabulary.tokens, "terms": list(self.vocabulary.levels),
+                       "levels": list(self.vocabulary.levels.values())}
         else:
             config |= {"tokens": self.vocabulary.tokens}
         if self.kind in LINEAR:
@@ -99,6 +104,8 @@ class Classifier:
         kind, unit = config["kind"], config["unit"]
         if kind in SPELLED:
             vocabulary = Spelling(config["tokens"], config["grams"], *SPELLING[unit])
+        elif kind in HINTED:
+            vocabulary = Hints(config["tokens"], config["terms"], config["levels"])
         else:
             vocabulary = Vocabulary(config["tokens"])
         if kind in LINEAR:
@@ -127,9 +134,9 @@ def train(table, kind="lstm", unit="word", *, epochs=4, pretrain_epochs=8, membe
 
     Readers know the tokens seen `min_count` times and keep the epoch that is best on `valid_share` of the groups
     (of the texts where the table has none); the linear models know all tokens and take all rows. `members` readers
-    (1; "best": 5) differ in seed and in those groups. "best" first learns the language of the training texts for
-    `pretrain_epochs`. With `out`, the classifier (in 16 bits if `half`) and the training states go into that
-    folder. Other options (resume, device, ...) go to `training.fit`.
+    (1; "best", "hinted": 5) differ in seed and in those groups. "best" first learns the language of the training
+    texts for `pretrain_epochs`. With `out`, the classifier (in 16 bits if `half`) and the training states go into
+    that folder. Other options (resume, device, ...) go to `training.fit`.
     """
     if kind not in LINEAR and kind not in READERS:
         raise UserError(f"there is no model {kind!r}; choose one of {', '.join([*LINEAR, *READERS])}")
@@ -139,22 +146,26 @@ def train(table, kind="lstm", unit="word", *, epochs=4, pretrain_epochs=8, membe
     from accelerate.state import PartialState
 
     start = monotonic()
+    groups = table.texts if table.groups is None else table.groups
     lists = [UNITS[unit](text) for text in table.texts]
     if kind in SPELLED:
         low, high = SPELLING[unit]
         vocabulary = Spelling.build(lists, min_count, low=low, high=high)
+    elif kind in HINTED:
+        lists = [tokens[:LONGEST] for tokens in lists]
+        vocabulary, rows = Hints.build(lists, table.labels, groups, min_count, seed=seed)
     else:
         vocabulary = Vocabulary.build(lists, min_count=1 if kind in LINEAR else min_count)
-    if len(vocabulary) == 2:
+    if len(vocabulary if kind not in HINTED else vocabulary.vocabulary) == 2:
         raise UserError(f"no {unit} occurs {'twice' if min_count == 2 else f'{min_count} times'} in these texts: too "
                         "little to train on")
     prior, results, valid_n = float(table.labels.mean()), [], 0
     if kind in LINEAR:
         models = [LINEAR[kind](lists, table.labels, *GRAMS[unit])]
     else:
-        rows = [vocabulary.encode(tokens[:LONGEST]) for tokens in lists]
-        groups = table.texts if table.groups is None else table.groups
-        members, models = members or (5 if kind == "best" else 1), []
+        if kind not in HINTED:
+            rows = [vocabulary.encode(tokens[:LONGEST]) for tokens in lists]
+        members, models = members or (5 if kind in ("best", "hinted") else 1), []
         for member in range(members):
             own = 1000 * seed + member
             split = split_groups(groups, valid_share, own)

@@ -49,8 +49,9 @@ def train(
     data: Data = "reviews", group: Group = None,
     unit: Annotated[str, typer.Option(help="What a text is read in: word, space, syllable, jamo, morpheme.")] = "word",
     model: Annotated[str, typer.Option(help="linear, tfidf, naive-bayes; bag, rnn, lstm, bilstm, attention, spelled, "
-                                            "best.")] = "lstm",
-    members: Annotated[int | None, typer.Option(min=1, help="Readers whose scores are averaged; 1, best: 5.")] = None,
+                                            "best, hinted.")] = "lstm",
+    members: Annotated[int | None, typer.Option(min=1, help="Readers whose scores are averaged; 1, or 5 for "
+                                                            "best and hinted.")] = None,
     pretrain_epochs: Annotated[int, typer.Option(min=0, help="Epochs in which best learns the language first.")] = 8,
     min_count: Annotated[int, typer.Option(min=1, help="How often a reader must see a token to know it.")] = 2,
     test_share: Annotated[float, typer.Option(min=0, max=0.9, help="Share of the groups that are kept back and tested "

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from helpers.ngrams import NGramModel, naive_bayes, ratio_regression, tfidf_regression
-from helpers.text import ngrams, words
+from helpers.ngrams import Hints, NGramModel, naive_bayes, ratio_regression, tfidf_regression
+from helpers.text import Vocabulary, ngrams, words
 
 TEXTS = ["a good good film", "a bad film", "good , very good", "bad bad bad", "not a good film", "so very bad", "film"]
 LABELS = np.array([1, 0, 1, 0, 0, 0, 1])
@@ -85,3 +85,30 @@ def test_weights_travel_through_a_state_dict(fit):
     copy = NGramModel(model.terms, model.low, model.high, model.binary)
     copy.load_state_dict(model.state_dict())
     assert torch.equal(copy(tokens(NEW)), model(tokens(NEW)))
+
+
+def test_hints_by_hand():
+    texts, labels = [["x", "y"], ["x", "z"], ["x", "y"], ["z"]], np.array([1, 0, 1, 0])
+    hints, rows = Hints.build(texts, labels, np.arange(4), folds=2)
+    vocabulary = Vocabulary(["x", "y", "z"])
+    assert hints.vocabulary.tokens == vocabulary.tokens and len(hints) == 5 + 2 * 17
+    bayes = naive_bayes(texts, labels, 1, 2)
+    ids = hints.encode(["y", "x", "y", "new"])
+    assert ids.shape == (4, 3) and ids[:, 0].tolist() == vocabulary.encode(["y", "x", "y", "new"])
+    level = [round(2 * bayes.weight[bayes.index[term]].item()) + 8 for term in ("y", "x", "x\ty")]
+    assert ids[:, 1].tolist() == [5 + level[0], 5 + level[1], 5 + level[0], 0]
+    assert ids[:, 2].tolist() == [0, 0, 22 + level[2], 0]               # "y x" and "y new" were never seen
+    assert len(rows) == 4 and hints.encode([]).shape == (0, 3)
+
+
+def test_hints_of_a_training_text_do_not_know_its_label():
+    rng = np.random.default_rng(0)
+    texts = [list(rng.choice(list("abcdefgh"), 6)) for _ in range(40)]
+    labels, groups = rng.integers(0, 2, 40), np.arange(40) % 10
+    _, rows = Hints.build(texts, labels, groups)
+    for i in range(0, 40, 7):
+        turned = labels.copy()
+        turned[i] = 1 - turned[i]
+        _, other = Hints.build(texts, turned, groups)
+        assert np.array_equal(rows[i], other[i])
+        assert any(not np.array_equal(a, b) for a, b in zip(rows, other))    # but those of others do

@@ -36,6 +36,7 @@ def toy(n=300, seed=0):
 def trained():
     """One classifier of each kind, trained for a second."""
     options = {kind: {"lr": 1e-2} | FAST for kind in sentiment.READERS} | {kind: {} for kind in sentiment.LINEAR}
+    options["hinted"] |= {"members": 2}
     options["best"] |= {"lr": 4e-3, "batch_size": 16, "epochs": 20, "pretrain_epochs": 1, "members": 2}
     return {kind: train(toy(), kind, **options[kind]) for kind in KINDS}
 
@@ -46,7 +47,7 @@ def test_every_kind_learns(trained, kind):
     result = sentiment.evaluate(classifier, toy(seed=1))
     assert result["n"] == 300 and result["accuracy"] > 0.9 and result["balanced_accuracy"] > 0.9
     assert result["accuracy"] * 300 == pytest.approx(round(result["accuracy"] * 300), abs=1e-9)
-    assert report["members"] == len(classifier.models) == (2 if kind == "best" else 1)
+    assert report["members"] == len(classifier.models) == (2 if kind in ("best", "hinted") else 1)
     assert report["epochs"] == (0 if kind in sentiment.LINEAR else 20 if kind == "best" else 4)
 
 
@@ -80,7 +81,7 @@ def test_a_very_long_text(trained, kind):
         assert answer["score"] == classifier.score(["great " * 1000])[0]
 
 
-@pytest.mark.parametrize("kind", ["naive-bayes", "linear", "bag", "best"])
+@pytest.mark.parametrize("kind", ["naive-bayes", "linear", "bag", "best", "hinted"])
 def test_save_and_load(trained, kind, tmp_path):
     classifier, _ = trained[kind]
     classifier.save(tmp_path)
