@@ -1,5 +1,6 @@
 """Whole classifiers: defined answers for odd texts, storage, splits, and accuracy on real Korean reviews."""
 
+import json
 import os
 from html.parser import HTMLParser
 from pathlib import Path
@@ -214,3 +215,16 @@ def test_korean_reviews_linear():
         classifier, _ = train(table.rows(kept), "linear", "syllable")
         accuracies.append(sentiment.evaluate(classifier, table.rows(held))["accuracy"])
     assert np.mean(accuracies) > 0.835
+
+
+def test_the_stored_classifier_is_as_good_as_its_record_says():
+    """checkpoints/sentiment-reviews: an LSTM of 16-bit numbers, asked about the films that it was not trained on."""
+    folder = Path(__file__).parents[1] / "checkpoints" / "sentiment-reviews"
+    facts = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+    assert sum(path.stat().st_size for path in folder.iterdir()) < 3e6
+    assert facts["command"].startswith("python -m helpers sentiment train ") and facts["measured_on"] == "test"
+    table = sentiment.film_reviews()
+    held = table.rows(split_groups(table.groups, 0.2, facts["seed"])[1])
+    result = sentiment.evaluate(Classifier.load(folder), held)
+    assert result["n"] == facts["n"] and result["accuracy"] > 0.74
+    assert abs(result["accuracy"] - facts["accuracy"]) < 0.004
