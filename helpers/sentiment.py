@@ -87,7 +87,7 @@ class Classifier:
             config |= {"tokens": self.vocabulary.vocabulary.tokens, "grams": self.vocabulary.grams}
         elif self.kind in HINTED:
             config |= {"tokens": self.vocabulary.vocabulary.tokens, "terms": list(self.vocabulary.levels),
-                       "levels": list(self.vocabulary.levels.values())}
+                       "levels": list(self.vocabulary.levels.values()), "high": self.vocabulary.high}
         else:
             config |= {"tokens": self.vocabulary.tokens}
         if self.kind in LINEAR:
@@ -105,7 +105,7 @@ class Classifier:
         if kind in SPELLED:
             vocabulary = Spelling(config["tokens"], config["grams"], *SPELLING[unit])
         elif kind in HINTED:
-            vocabulary = Hints(config["tokens"], config["terms"], config["levels"])
+            vocabulary = Hints(config["tokens"], config["terms"], config["levels"], config["high"])
         else:
             vocabulary = Vocabulary(config["tokens"])
         if kind in LINEAR:
@@ -153,7 +153,8 @@ def train(table, kind="lstm", unit="word", *, epochs=4, pretrain_epochs=8, membe
         vocabulary = Spelling.build(lists, min_count, low=low, high=high)
     elif kind in HINTED:
         lists = [tokens[:LONGEST] for tokens in lists]
-        vocabulary, rows = Hints.build(lists, table.labels, groups, min_count, seed=seed)
+        high = min(3, GRAMS[unit][1])
+        vocabulary, rows = Hints.build(lists, table.labels, groups, min_count, high, seed=seed)
     else:
         vocabulary = Vocabulary.build(lists, min_count=1 if kind in LINEAR else min_count)
     if len(vocabulary if kind not in HINTED else vocabulary.vocabulary) == 2:
