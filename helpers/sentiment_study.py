@@ -52,7 +52,7 @@ LADDER = {"majority": "majority", "naive Bayes": "naive-bayes", "TF-IDF, logisti
 
 def ladder(scale):
     """From guessing to three readers with hints, the same films for all; readers with the same number of epochs."""
-    epochs, limit = {"tiny": (1, 100), "small": (5, None), "full": (10, None)}[scale]
+    epochs, limit = {"tiny": (1, 100), "small": (4, None), "full": (10, None)}[scale]
     return {name: partial(_rung, kind, epochs, limit, {}) for name, kind in LADDER.items()} | {
         "biLSTM with hints, three": partial(_rung, "hinted", epochs, limit, {"members": 3})
     }
