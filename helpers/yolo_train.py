@@ -23,7 +23,7 @@ from helpers.yolo import unletterbox
 # What `train_detector` is called with where nothing else is said. Found on the validation splits alone.
 RECIPES = {
     "scenes": {"epochs": 8, "size": 160, "flip": "none"},
-    "voc": {"epochs": 120, "size": 320, "flip": "both"},
+    "voc": {"epochs": 150, "size": 320, "flip": "both"},
 }
 FLIPS = {"none": False, "horizontal": True, "both": "both"}
 
