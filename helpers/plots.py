@@ -18,7 +18,7 @@ MARKERS = ["o", "s", "^", "D", "v", "P", "X", "*"]  # never colour alone
 def use():
     """Set the style of the course; returns `matplotlib.pyplot`."""
     import matplotlib.pyplot as plt
-    from cycler import cycler
+    from matplotlib import cycler
 
     plt.rcdefaults()
     plt.rcParams.update({

@@ -1,7 +1,9 @@
 """The house: one list of dependencies in three files that must agree, and commands that set themselves up."""
+import ast
 import re
 import shutil
 import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -39,6 +41,43 @@ def test_every_direct_dependency_is_pinned_inside_its_range():
             continue
         assert name in pins, f"{wanted} of pyproject.toml is not pinned in constraints.txt"
         assert wanted.specifier.contains(pins[name]), f"{name}=={pins[name]} is outside {wanted}"
+
+
+def imports(path):
+    """(top-level package, whether it is tried and may be missing) of every import in a file."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    tried = {id(node) for block in ast.walk(tree) if isinstance(block, ast.Try) for node in ast.walk(block)}
+    for node in ast.walk(tree):
+        names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else \
+            [node.module] if isinstance(node, ast.ImportFrom) and not node.level else []
+        for name in names:
+            yield name.partition(".")[0], id(node) in tried
+
+
+OURS = {"helpers", "tools", "conftest", *(path.stem for folder in ("book/_ext", "tests", "benchmarks")
+                                          for path in (ROOT / folder).glob("*.py"))}
+COMPARED = {"pycocotools", "ultralytics", "threadpoolctl"}      # used where they happen to be, never needed
+
+
+@pytest.mark.parametrize("folder, extras", [
+    ("helpers", []), ("book/_ext", ["book"]), ("tools", ["book", "test"]),
+    ("tests", ["book", "study", "test", "bench"]), ("benchmarks", ["test", "bench"]),
+])
+def test_what_is_imported_is_declared(folder, extras):
+    from importlib.metadata import packages_distributions
+    known = packages_distributions()
+    lists = [PROJECT["dependencies"], *(PROJECT["optional-dependencies"][extra] for extra in extras)]
+    declared = {canonicalize_name(Requirement(text).name) for group in lists for text in group}
+    everything = {canonicalize_name(wanted.name) for wanted in requirements()}
+    missing = set()
+    for path in (ROOT / folder).glob("*.py"):
+        for name, tried in imports(path):
+            if name in sys.stdlib_module_names or name in OURS or name in COMPARED:
+                continue
+            owners = {canonicalize_name(owner) for owner in known.get(name, [name])}
+            if not owners & (everything if tried else declared):
+                missing.add(f"{path.name} imports {name}")
+    assert not missing, sorted(missing)
 
 
 def test_what_is_installed_is_what_was_tested():
