@@ -100,6 +100,16 @@ def test_rows_of_any_keys_become_one_table():
         assert fact in said
 
 
+def test_what_is_nested_in_a_row_gets_a_table_of_its_own():
+    classes = {"RBC": {"map": 0.59044, "n": 967}, "WBC": {"map": 0.77243, "n": 87}}
+    record = {"rows": [{"seed": 0, "map": 0.5, "classes": classes, "best": {"epoch": 3}}]}
+    first, second = results.tables(record)
+    assert cells(first) == (["seed", "map", "best"], [["0", "0.5", "epoch 3"]])
+    assert cells(second)[1] == [["classes", "RBC", "0.5904", "967"], ["classes", "WBC", "0.7724", "87"]]
+    two = results.tables({"rows": [{"seed": 0, "classes": classes}, {"seed": 1, "classes": classes}]})
+    assert [row[0] for row in cells(two[1])[1]] == ["seed 0", "seed 0", "seed 1", "seed 1"]
+
+
 UNKNOWN = {
     "flat": ({"a": 1, "b": 0.5}, [["a", "1"], ["b", "0.5"]]),
     "two levels": ({"t": {"x": {"s": 1, "r": 2}, "y": {"s": 3, "r": 4}}}, [["t", "x", "1", "2"], ["t", "y", "3", "4"]]),
@@ -131,6 +141,7 @@ def test_every_number_of_every_committed_record_is_on_the_page():
         assert not missing, (stem, missing)
         if isinstance(record.get("command"), str):
             assert record["command"] in part
+        assert "\\{'" not in part, f"{stem}: a Python object instead of a table"
 
 
 def test_a_damaged_record_names_its_file(tmp_path):

@@ -78,9 +78,21 @@ def _experiment(record):
     return [grid(["arm", *metrics, "seeds", "seconds a run"], rows)]
 
 
+def _deep(value):
+    """Whether a value holds objects of its own, which need a table and not a cell."""
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return any(isinstance(x, (dict, list)) for x in inner)
+
+
 def _rows(rows):
-    columns = list(dict.fromkeys(key for row in rows for key in row))
-    return [grid(columns, [[_flat(row.get(c)) for c in columns] for row in rows])]
+    columns = list(dict.fromkeys(key for row in rows for key, value in row.items() if not _deep(value)))
+    below = {}                          # what is nested under a row, by the row's first column
+    for i, row in enumerate(rows, 1):
+        deep = {key: value for key, value in row.items() if _deep(value)}
+        if deep:
+            below[f"{columns[0]} {number(row.get(columns[0]))}" if columns else f"row {i}"] = deep
+    tables = [grid(columns, [[_flat(row.get(c)) for c in columns] for row in rows])] if columns else []
+    return tables + _anything(next(iter(below.values())) if len(rows) == 1 and below else below)
 
 
 def _flat(value):
