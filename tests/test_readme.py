@@ -48,6 +48,11 @@ def test_a_number_that_differs_is_noticed(copy, name, old, new, wrong):
     assert readme.stale(copy) == wrong
 
 
+def test_every_lecture_says_what_surprised_us():
+    for stem, notebook in readme.bookfront.in_the_book(ROOT):
+        assert readme.bookfront.surprise(stem, notebook), f"{stem}: name a claim in book/_ext/bookfront.py"
+
+
 def test_a_claim_that_is_gone_is_named(copy):
     path = copy / "notebooks" / "06_transfer_learning.ipynb"
     text = path.read_text(encoding="utf-8")

@@ -25,11 +25,14 @@ LECTURES = {
         "이미지 증강", "With 40 pictures of each kind, TrivialAugment loses accuracy on fresh leaves"),
     "08_yolo": (
         "08 From classification to YOLO",
-        "How does one pass of a network find all objects, and how is that scored?", "객체 탐지", ""),
+        "How does one pass of a network find all objects, and how is that scored?", "객체 탐지",
+        "The same code finds blood cells in real photographs"),
     "09_rnn_lstm": (
-        "09 RNN and LSTM", "What does a recurrent network remember, and for how long?", "순환 신경망", ""),
+        "09 RNN and LSTM", "What does a recurrent network remember, and for how long?", "순환 신경망",
+        "At PyTorch's start values an LSTM has lost its gradient"),
     "09_sentiment": (
-        "09 Sentiment analysis", "Does a network that reads in order beat counting words?", "감성 분석", ""),
+        "09 Sentiment analysis", "Does a network that reads in order beat counting words?", "감성 분석",
+        "To an LSTM the order of the words is worth little"),
 }
 RECORD = "augmentation-leak"            # the picture: what copying before the split does to the validation accuracy
 
