@@ -118,7 +118,8 @@ def test_augmented_boxes_follow_the_picture(flip):
     assert kept > 50 and (after[..., :4] >= 0).all() and (after[..., :4] <= 1).all()
     assert (after[:, 0, 0] - truth[:, 0, 0]).std() > 0.05                       # something happened
     same, other = ((after[:, 0, 1] - y).abs() for y in (truth[:, 0, 1], 1 - truth[:, 0, 1]))
-    assert (other[after[:, 0, 4] >= 0] < 0.3).all() or flip is True
+    nearer = torch.minimum(same, other) if flip == "both" else same
+    assert (nearer[after[:, 0, 4] >= 0] < 0.45).all()                # 0.2 of shift, the rest of zoom 1.43 at the edge
     upside_down = (other + 0.3 < same).sum()                         # nearer to its mirror image than can be shifted
     assert (upside_down > 5) == (flip == "both")
 
