@@ -276,7 +276,7 @@ def settle(page):
     it lets the keyboard into what scrolls there. If it never does, axe says so."""
     page.evaluate("async () => { if (window.MathJax?.startup) await MathJax.startup.promise; }")
     page.wait_for_timeout(400)
-    for _ in range(50):
+    for _ in range(300):                                # its timer starts anew whenever the page changes
         if page.evaluate(SCROLLS):
             break
         page.wait_for_timeout(100)

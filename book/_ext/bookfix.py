@@ -71,6 +71,7 @@ def check_repairs(app, exception):
 BODY = [
     (r' aria-label="Toggle hidden content"', ""),           # axe: a fold's visible title must be its name
     (r' role="list" class="citation-list"| role="doc-biblioentry"', ""),    # axe: a list role without items
+    (r'<div style="overflow-x:auto">', '<div style="overflow-x:auto" tabindex="0">'),   # axe: keyboard
     (r"<th></th>", "<td></td>"),                            # axe: the empty corner of a data frame
     (r'(?s)<script type="text/x-thebe-config">.*?</script>', ""),           # the rest of Thebe
 ]
