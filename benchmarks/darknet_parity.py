@@ -54,11 +54,7 @@ if __name__ == "__main__":
     arguments = parser.parse_args()
     result = run()
     if arguments.record:
-        from datetime import date
+        from helpers.experiments import write
 
-        from helpers.experiments import versions
-
-        result |= {"command": "python benchmarks/darknet_parity.py --record", "date": date.today().isoformat(),
-                   "versions": versions()}  # fmt: skip
-        (ROOT / "results" / "bench-darknet.json").write_text(json.dumps(result, indent=1) + "\n")
+        result = write("bench-darknet", "python benchmarks/darknet_parity.py --record", result)
     print(json.dumps(result, indent=None if arguments.json else 1))

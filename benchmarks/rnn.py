@@ -15,7 +15,6 @@ import json
 import statistics
 import sys
 import time
-from datetime import date
 from functools import partial
 from pathlib import Path
 
@@ -110,12 +109,10 @@ def main():
                   f"  {faster}")
     facts = {"rnn": results, "device": options.device, "threads": torch.get_num_threads()}
     if options.record:
-        from helpers.checkpoint import write_atomically
-        from helpers.experiments import ROOT, versions
+        from helpers.experiments import write
 
-        record = {"command": f"python benchmarks/rnn.py --device {options.device} --rounds {options.rounds} --record",
-                  "date": date.today().isoformat(), "inputs": INPUTS, "hidden": HIDDEN, "versions": versions()} | facts
-        write_atomically(ROOT / "results/bench-rnn.json", (json.dumps(record, indent=1) + "\n").encode())
+        write("bench-rnn", f"python benchmarks/rnn.py --device {options.device} --rounds {options.rounds} --record",
+              {"inputs": INPUTS, "hidden": HIDDEN} | facts)
     if options.json:
         print(json.dumps(facts | {"torch": torch.__version__}))
 

@@ -106,11 +106,7 @@ if __name__ == "__main__":
     arguments = parser.parse_args()
     result = run(arguments.rounds)
     if arguments.record:
-        from datetime import date
+        from helpers.experiments import write
 
-        from helpers.experiments import ROOT, versions
-
-        result |= {"command": "python benchmarks/stages.py --record", "date": date.today().isoformat(),
-                   "versions": versions()}  # fmt: skip
-        (ROOT / "results" / "bench-stages.json").write_text(json.dumps(result, indent=1) + "\n")
+        result = write("bench-stages", "python benchmarks/stages.py --record", result)
     print(json.dumps(result, indent=None if arguments.json else 1))

@@ -151,15 +151,11 @@ def main():
     if sizes:
         result["growth"] = growth(sizes, options["threads"], options["device"])
     if record:
-        from datetime import date
-
-        from helpers.checkpoint import write_atomically
-        from helpers.experiments import ROOT, versions
+        from helpers.experiments import write
 
         words = [f"--{name} {options[name]}" for name in ("points", "iterations", "rounds", "threads")]
         command = f"python benchmarks/tsne.py --record {' '.join(words)} --growth {','.join(map(str, sizes))}"
-        result |= {"command": command, "date": date.today().isoformat(), "versions": versions()}
-        write_atomically(ROOT / "results" / "bench-tsne.json", (json.dumps(result, indent=1) + "\n").encode())
+        result = write("bench-tsne", command, result)
     if as_json:
         print(json.dumps(result))
         return

@@ -130,19 +130,13 @@ def main():
         parser.error("all numbers must be at least 1")
     result = measure(**options)
     if record:
-        from datetime import date
-
-        from helpers.checkpoint import write_atomically
-        from helpers.experiments import ROOT, versions
+        from helpers.experiments import write
 
         words = " ".join(f"--{name} {value}" for name, value in options.items() if name != "python")
-        result = {
-            "name": "bench-ultralytics", "title": "The same CPU time: our small YOLO and the smallest of Ultralytics",
-            "command": f"python benchmarks/ultralytics.py --python PYTHON {words} --record",
-            "date": date.today().isoformat(), "versions": versions(),
+        result = write("bench-ultralytics", f"python benchmarks/ultralytics.py --python PYTHON {words} --record", {
+            "title": "The same CPU time: our small YOLO and the smallest of Ultralytics",
             "seconds": sum(row["seconds"] for row in result["rows"]),
-        } | result  # fmt: skip
-        write_atomically(ROOT / "results" / "bench-ultralytics.json", (json.dumps(result, indent=1) + "\n").encode())
+        } | result)  # fmt: skip
     if as_json:
         print(json.dumps(result))
         return

@@ -155,17 +155,13 @@ def main():
     start = time.monotonic()
     result = measure(options.rounds, options.threads)
     if options.record:
-        from datetime import date
+        from helpers.experiments import write
 
-        from helpers.checkpoint import write_atomically
-        from helpers.experiments import versions
-
-        result = {
-            "name": "bench-yolo", "title": "Speed of our NMS and of our network, beside C and C++",
-            "command": f"python benchmarks/yolo.py --rounds {options.rounds} --threads {options.threads} --record",
-            "date": date.today().isoformat(), "versions": versions(), "seconds": round(time.monotonic() - start, 1),
-        } | result  # fmt: skip
-        write_atomically(ROOT / "results" / "bench-yolo.json", (json.dumps(result, indent=1) + "\n").encode())
+        words = f"--rounds {options.rounds} --threads {options.threads} --record"
+        result = write("bench-yolo", f"python benchmarks/yolo.py {words}", {
+            "title": "Speed of our NMS and of our network, beside C and C++",
+            "seconds": round(time.monotonic() - start, 1),
+        } | result)  # fmt: skip
     if options.json:
         print(json.dumps(result))
         return

@@ -64,6 +64,14 @@ def versions():
     return {"python": platform.python_version()} | {name: version(name) for name in names}
 
 
+def write(name, command, facts, folder=None):
+    """results/NAME.json of what was measured otherwise, by a benchmark say: `facts` with command, date, versions."""
+    record = {"command": command, "date": date.today().isoformat(), "versions": versions()} | facts
+    path = Path(folder or ROOT / "results") / f"{name}.json"
+    checkpoint.write_atomically(path, (json.dumps(record, indent=1, ensure_ascii=False) + "\n").encode())
+    return record
+
+
 def _one(name, scale, arm, seed, threads):
     import torch
 
@@ -96,7 +104,7 @@ def run(name, seeds=3, scale="small", folder=None, jobs=1, log=None):
         record["runs"].append({"arm": arm, "seed": seed, **{k: round(v, 6) for k, v in values.items()}})
         record["runs"].sort(key=lambda r: (names.index(r["arm"]) if r["arm"] in names else -1, r["seed"]))
         record.update(date=date.today().isoformat(), versions=versions(), cores=os.cpu_count(), jobs=jobs,
-                      seconds=round(sum(r["seconds"] for r in record["runs"])), rows=rows(record))  # fmt: skip
+                      seconds=round(sum(r["seconds"] for r in record["runs"])))  # fmt: skip
         checkpoint.write_atomically(path, (json.dumps(record, indent=1, ensure_ascii=False) + "\n").encode())
         if log:
             log({"arm": arm, "seed": seed} | values)
@@ -119,21 +127,6 @@ def run(name, seeds=3, scale="small", folder=None, jobs=1, log=None):
                     keep(*waiting[future], future.result())
                     progress.update(i)
     return record
-
-
-def rows(record):
-    """The runs in short, for a table: for each arm the mean of each metric over the seeds with its 95 % interval."""
-    from helpers.claims import interval
-
-    found = []
-    for arm in record["arms"]:
-        runs = [r for r in record["runs"] if r["arm"] == arm]
-        row = {"arm": arm, "seeds": len(runs)}
-        for metric in [m for m in (runs[0] if runs else {}) if m not in ("arm", "seed")]:
-            known = interval([r[metric] for r in runs])
-            row[metric] = [round(value, 6) for value in (known.mean, known.low, known.high)]
-        found.append(row)
-    return found
 
 
 def _read(path):

@@ -179,11 +179,12 @@ def _record(path, facts, model, data, weights):
            "map75": facts["map75"], "n": facts["n"], "classes": facts["classes"], "epochs": trained.get("epochs"),
            "best_epoch": trained.get("best_epoch"), "seconds": trained.get("seconds")}  # fmt: skip
     rows = [r for r, key in zip(old["rows"], known) if key != (row["seed"], row["split"])] + [row]
-    name = data.split(":")[0] if data == "scenes" else Path(data.split(":", 1)[1]).name
+    kind, place = cli.kind_and_path(data, KINDS)
+    place = Path(place).name
+    named = f"{kind}:PATH/{place}" if place else kind                      # no path of this machine
     record = {
-        "name": path.stem, "title": f"A detector trained from scratch on {name}",
-        "command": [f"python -m helpers yolo train --data {data.split(':')[0]}{':PATH/' + name if ':' in data else ''} "
-                    f"--seed {r['seed']} --out DIR" for r in rows][0],
+        "name": path.stem, "title": f"A detector trained from scratch on {place or kind}",
+        "command": f"python -m helpers yolo train --data {named} --seed {rows[0]['seed']} --out DIR",
         "date": date.today().isoformat(), "versions": versions(), "seconds": trained.get("seconds"),
         "rows": sorted(rows, key=lambda r: (r["split"], r["seed"])),
     }  # fmt: skip

@@ -20,7 +20,7 @@ from helpers.darknet_cfg import cfg_text
 from helpers.darknet_layers import Yolo
 from helpers.data import UserError
 from helpers.detection import xyxy_to_cxcywh
-from helpers.yolo import detections, loss_v3
+from helpers.yolo import find, loss_v3
 
 
 def small_cfg(classes, anchors, size=(160, 160), width=16, strides=(8, 16), residuals=2):
@@ -143,20 +143,11 @@ def make_augment(flip=False, zoom=1.25, shift=0.15, colour=0.3):
     return augment
 
 
-@torch.no_grad()
 def predict(model, images, threshold=0.005, nms=0.45, most=100, batch_size=64):
-    """Detections for pictures (N, 3, H, W) uint8 of the network's size: what `evaluate` wants, one dict a
-    picture, boxes xyxy in pixels, on the CPU."""
+    """Detections for pictures (N, 3, H, W) uint8 of the network's size: what `evaluate` wants, see `yolo.find`."""
     model.eval()
-    device = next(model.parameters()).device
-    height, width = images.shape[-2:]
-    found = []
-    for batch in torch.as_tensor(images).split(batch_size):
-        boxes, scores = model.decode(model(batch.to(device).float() / 255))
-        boxes = (boxes * boxes.new_tensor([width, height, width, height])).cpu()
-        # an untrained network finds thousands of boxes: ten times `most` are enough for NMS
-        found += [detections(b, s, threshold, nms, most, 10 * most) for b, s in zip(boxes, scores.cpu())]
-    return found
+    return find(lambda x: model.decode(model(x)), images, next(model.parameters()).device, threshold, nms, most,
+                batch_size)  # fmt: skip
 
 
 def export(model, cfg, folder, names, header=None):

@@ -28,9 +28,11 @@ def boxes(ax, xyxy, labels=None, scores=None, colour=YELLOW, style="-", width=1.
 
 def masks(ax, shapes):
     """Colour the masks (N, H, W) bool of the objects, each its own."""
+    from matplotlib.colors import to_rgba
+
     for i, mask in enumerate(shapes):
         layer = np.zeros((*mask.shape, 4))
-        layer[mask] = [*(int(COLOURS[i % 7][j:j + 2], 16) / 255 for j in (1, 3, 5)), 0.85]
+        layer[mask] = to_rgba(COLOURS[i % 7], 0.85)
         ax.imshow(layer)
 
 

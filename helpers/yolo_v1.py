@@ -16,7 +16,7 @@ from torch import nn
 
 from helpers.data import UserError
 from helpers.detection import cxcywh_to_xyxy, iou
-from helpers.yolo import decode_v1, detections, is_object
+from helpers.yolo import decode_v1, find, is_object
 
 
 class Cells(NamedTuple):
@@ -106,14 +106,8 @@ def make_step(side=6, num=2, classes=10):
     return step
 
 
-@torch.no_grad()
 def predict(model, images, side=6, num=2, classes=10, threshold=0.005, nms=0.45, most=100, batch_size=64):
-    """Detections for pictures (N, 3, H, W) uint8: one dict a picture, boxes xyxy in pixels, on the CPU."""
+    """Detections for pictures (N, 3, H, W) uint8 of the network's size, see `yolo.find`."""
     model.eval()
-    device, (height, width) = next(model.parameters()).device, images.shape[-2:]
-    found = []
-    for batch in torch.as_tensor(images).split(batch_size):
-        boxes, scores = decode_v1(model(batch.to(device).float() / 255), side, num, classes)
-        boxes = (boxes * boxes.new_tensor([width, height, width, height])).cpu()
-        found += [detections(b, s, threshold, nms, most) for b, s in zip(boxes, scores.cpu())]
-    return found
+    return find(lambda x: decode_v1(model(x), side, num, classes), images, next(model.parameters()).device, threshold,
+                nms, most, batch_size)  # fmt: skip

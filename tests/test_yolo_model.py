@@ -94,7 +94,7 @@ def test_truth_is_padded():
     assert torch.allclose(truth[0, 0], torch.tensor([.1, .4, .1, .4, 2])) and truth[1, 0, 4] == -1
 
 
-@pytest.mark.parametrize("flip", [True, "both"])
+@pytest.mark.parametrize("flip", [False, True, "both"])
 def test_augmented_boxes_follow_the_picture(flip):
     """White squares on grey: after zoom, shift and mirror each box is where its square is."""
     generator = torch.Generator().manual_seed(0)
@@ -117,11 +117,18 @@ def test_augmented_boxes_follow_the_picture(flip):
         assert (found - expected).abs().max() <= 1.0
     assert kept > 50 and (after[..., :4] >= 0).all() and (after[..., :4] <= 1).all()
     assert (after[:, 0, 0] - truth[:, 0, 0]).std() > 0.05                       # something happened
-    same, other = ((after[:, 0, 1] - y).abs() for y in (truth[:, 0, 1], 1 - truth[:, 0, 1]))
-    nearer = torch.minimum(same, other) if flip == "both" else same
-    assert (nearer[after[:, 0, 4] >= 0] < 0.45).all()                # 0.2 of shift, the rest of zoom 1.43 at the edge
-    upside_down = (other + 0.3 < same).sum()                         # nearer to its mirror image than can be shifted
-    assert (upside_down > 5) == (flip == "both")
+
+
+@pytest.mark.parametrize("flip, turned", [(False, (0, 0)), (True, (1, 0)), ("both", (1, 1))])
+def test_flips_turn_what_they_say_and_half_of_the_pictures(flip, turned):
+    """Without zoom and shift a centre stays on its side of the middle, at a distance that only the stretch changes."""
+    truth = torch.tensor([0.35, 0.3, 0.1, 0.1, 0]).expand(400, 1, 5)
+    augment = yolo_model.make_augment(flip=flip, zoom=1.0, shift=0.0, colour=0.0)
+    _, after = augment((torch.zeros(400, 3, 32, 32, dtype=torch.uint8), truth), torch.Generator().manual_seed(0))
+    ratio = (after[:, 0, :2] - 0.5) / (truth[:, 0, :2] - 0.5)                            # (400, 2): x, y
+    assert (ratio.abs() >= 1 / 1.1 - 1e-5).all() and (ratio.abs() <= 1.1 + 1e-5).all()
+    for share, may in zip((ratio < 0).double().mean(0), turned):
+        assert 0.4 < share < 0.6 if may else share == 0                                  # 4 deviations of 400 coins
 
 
 def test_augmentation_is_a_function_of_its_generator_and_colours_stay_legal():
