@@ -162,7 +162,8 @@ PICTURES = """(slider) => { let area = slider.closest('.jp-OutputArea-output, .j
 
 @pytest.mark.parametrize("path", chosen(), ids=lambda path: path.stem)
 def test_a_lecture_is_run_and_played_with(lab, page, path):
-    page.goto(f"{lab[0]}lab/tree/notebooks/{path.name}")
+    # in a workspace of its own: the common one opens again what was open before
+    page.goto(f"{lab[0]}lab/workspaces/{path.stem}/tree/notebooks/{path.name}")
     settled(page)
     page.wait_for_selector(".jp-NotebookPanel .jp-Cell")
     cells, bars = run_all(page, limit=400)

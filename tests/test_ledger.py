@@ -108,6 +108,10 @@ def test_what_is_nested_in_a_row_gets_a_table_of_its_own():
     assert cells(second)[1] == [["classes", "RBC", "0.5904", "967"], ["classes", "WBC", "0.7724", "87"]]
     two = results.tables({"rows": [{"seed": 0, "classes": classes}, {"seed": 1, "classes": classes}]})
     assert [row[0] for row in cells(two[1])[1]] == ["seed 0", "seed 0", "seed 1", "seed 1"]
+    alike = [{"what": "NMS", "n": n, "ratio": {"x": {"low": n, "high": n}}} for n in (100, 300)]
+    assert [row[0] for row in cells(results.tables({"rows": alike})[1])[1]] == ["what NMS, n 100", "what NMS, n 300"]
+    same = [{"what": "NMS", "ratio": {"x": {"low": n, "high": n}}} for n in (1, 2)]
+    assert [row[0] for row in cells(results.tables({"rows": same})[1])[1]] == ["row 1", "row 2"]
 
 
 UNKNOWN = {

@@ -84,13 +84,22 @@ def _deep(value):
     return any(isinstance(x, (dict, list)) for x in inner)
 
 
+def _labels(rows, columns):
+    """A name for each row: its first columns, as many as tell the rows apart; else its number."""
+    for n in range(1, len(columns) + 1):
+        labels = [", ".join(f"{c} {number(_flat(row[c]))}" for c in columns[:n] if c in row) for row in rows]
+        if len(set(labels)) == len(rows):
+            return labels
+    return [f"row {i}" for i in range(1, len(rows) + 1)]
+
+
 def _rows(rows):
     columns = list(dict.fromkeys(key for row in rows for key, value in row.items() if not _deep(value)))
-    below = {}                          # what is nested under a row, by the row's first column
-    for i, row in enumerate(rows, 1):
+    below = {}                          # what is nested under a row, by the name of the row
+    for label, row in zip(_labels(rows, columns), rows):
         deep = {key: value for key, value in row.items() if _deep(value)}
         if deep:
-            below[f"{columns[0]} {number(row.get(columns[0]))}" if columns else f"row {i}"] = deep
+            below[label] = deep
     tables = [grid(columns, [[_flat(row.get(c)) for c in columns] for row in rows])] if columns else []
     return tables + _anything(next(iter(below.values())) if len(rows) == 1 and below else below)
 
