@@ -262,8 +262,13 @@ def axe():
     return (Path(axe_playwright_python.__file__).parent / "axe.min.js").read_text(encoding="utf-8")
 
 
-AXE = """async () => (await axe.run(document, {resultTypes: ["violations"], preload: false})).violations.map(
-    v => `${v.impact} ${v.id}: ${v.help}: ` + v.nodes.slice(0, 3).map(n => n.html.slice(0, 160)).join(" | "))"""
+# axe only wonders about text in the very colour of its ground, which nobody can read: here it counts
+AXE = """async () => {
+    const found = await axe.run(document, {resultTypes: ["violations", "incomplete"], preload: false});
+    const same = found.incomplete.map(v => ({...v, nodes: v.nodes.filter(n => n.any.some(
+        check => check.data?.messageKey === "equalRatio"))})).filter(v => v.nodes.length);
+    return [...found.violations, ...same].map(v => `${v.impact} ${v.id}: ${v.help}: ` + v.nodes.slice(0, 3).map(
+        n => n.html.slice(0, 160)).join(" | ")); }"""
 OPEN = "() => document.querySelectorAll('details').forEach(d => d.open = true)"
 
 
@@ -275,9 +280,12 @@ def settle(page):
     """Wait until mathematics is set and the theme has noticed the new width: some 0.3 s later, on a busy machine more,
     it lets the keyboard into what scrolls there. If it never does, axe says so."""
     page.evaluate("async () => { if (window.MathJax?.startup) await MathJax.startup.promise; }")
+    page.evaluate("() => document.fonts.ready.then(() => true)")
     page.wait_for_timeout(400)
+    calm = 0                                            # looks in a row that found it done
     for _ in range(300):                                # its timer starts anew whenever the page changes
-        if page.evaluate(SCROLLS):
+        calm = calm + 1 if page.evaluate(SCROLLS) else 0
+        if calm == 5:
             break
         page.wait_for_timeout(100)
 
