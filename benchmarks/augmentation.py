@@ -1,6 +1,7 @@
 """Pictures augmented a second: whole batches at once against one after the other, and the copy that bounds both.
 
     python benchmarks/augmentation.py [--device cpu] [--threads 2] [--rounds 15] [--json]
+                                      [--record]
 
 A batch of 256 pictures, 3 x 64 x 64, uint8, goes in and an augmented batch comes out, each picture with draws of
 its own. Every round times every way once, one after the other, so that a slower moment of the machine hits all
@@ -10,6 +11,7 @@ Each library gets its own kind of picture for nothing: Pillow images, NumPy arra
 float batch are made beforehand. What comes out is gathered in one batch, but for Pillow's. "v2, 2 workers" is a
 DataLoader with two processes that stay alive, eight batches long, so that its pipe is filled. "v2, whole batch"
 gives all pictures one draw: fast, and not an augmentation of each picture; it is there to be told apart.
+--record writes it all to results/bench-augmentation.json, which lecture 07 draws from.
 """
 
 import argparse
@@ -210,6 +212,7 @@ def main():
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--threads", type=int, help="of PyTorch and OpenCV; without it, what they choose")
     parser.add_argument("--json", action="store_true", help="one JSON object as the last line")
+    parser.add_argument("--record", action="store_true", help="write results/bench-augmentation.json")
     options = parser.parse_args()
     results, left_out = run(options.device, options.rounds, options.threads)
     for work, row in results.items():
@@ -219,9 +222,16 @@ def main():
                   f"{cell['times_v2']:9.1f} {cell['times_copy']:8.1f}")  # fmt: skip
     for way, why in left_out.items():
         print(f"{way}: left out, {why}")
+    facts = {"augmentation": results, "left_out": left_out, "device": options.device, "rounds": options.rounds,
+             "threads": torch.get_num_threads()}  # fmt: skip
+    if options.record:
+        from helpers.experiments import write
+
+        words = " ".join(f"--{name} {facts[name]}" for name in ("device", "rounds", "threads"))
+        facts = write("bench-augmentation", f"python benchmarks/augmentation.py {words} --record",
+                      {"title": "Augmentation in batches, and picture by picture"} | facts)  # fmt: skip
     if options.json:
-        facts = {"device": options.device, "threads": torch.get_num_threads(), "torch": torch.__version__}
-        print(json.dumps({"augmentation": results, "left_out": left_out} | facts))
+        print(json.dumps(facts))
 
 
 if __name__ == "__main__":

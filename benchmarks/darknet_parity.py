@@ -56,5 +56,6 @@ if __name__ == "__main__":
     if arguments.record:
         from helpers.experiments import write
 
-        result = write("bench-darknet", "python benchmarks/darknet_parity.py --record", result)
+        result = write("bench-darknet", "python benchmarks/darknet_parity.py --record",
+                       {"title": "Layer by layer, our networks against libdarknet"} | result)  # fmt: skip
     print(json.dumps(result, indent=None if arguments.json else 1))

@@ -100,5 +100,6 @@ if __name__ == "__main__":
     if arguments.record:
         from helpers.experiments import write
 
-        result = write("bench-freezing", "python benchmarks/freezing.py --record", result)
+        result = write("bench-freezing", f"python benchmarks/freezing.py --rounds {arguments.rounds} --record",
+                       {"title": "What freezing saves of a training step"} | result)  # fmt: skip
     print(json.dumps(result, indent=None if arguments.json else 1))

@@ -108,5 +108,6 @@ if __name__ == "__main__":
     if arguments.record:
         from helpers.experiments import write
 
-        result = write("bench-stages", "python benchmarks/stages.py --record", result)
+        result = write("bench-stages", f"python benchmarks/stages.py --rounds {arguments.rounds} --record",
+                       {"title": "One stage against two: run time by the number of proposals"} | result)  # fmt: skip
     print(json.dumps(result, indent=None if arguments.json else 1))

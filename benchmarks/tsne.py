@@ -155,7 +155,7 @@ def main():
 
         words = [f"--{name} {options[name]}" for name in ("points", "iterations", "rounds", "threads")]
         command = f"python benchmarks/tsne.py --record {' '.join(words)} --growth {','.join(map(str, sizes))}"
-        result = write("bench-tsne", command, result)
+        result = write("bench-tsne", command, {"title": "t-SNE: ours, scikit-learn, openTSNE"} | result)
     if as_json:
         print(json.dumps(result))
         return

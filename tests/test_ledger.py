@@ -93,7 +93,7 @@ def test_rows_of_any_keys_become_one_table():
               "versions": {"torch": "2.14.1"}, "seconds": 7200.0,
               "rows": [{"model": "ours", "map50": 0.81234, "n": 12345}, {"model": "theirs", "n": 7, "fps": None}]}
     head, rows = cells(results.tables(record)[0])
-    assert head == ["model", "map50", "n", "fps"]
+    assert head == ["model", "mAP50", "n", "fps"]
     assert rows == [["ours", "0.8123", "12,345", ""], ["theirs", "", "7", ""]]
     said = results.origin("x", record)
     for fact in ("2026", "2.0 hours", "torch 2", "```shell\npython -m helpers x\n```", "results/x.json"):
@@ -104,8 +104,8 @@ def test_what_is_nested_in_a_row_gets_a_table_of_its_own():
     classes = {"RBC": {"map": 0.59044, "n": 967}, "WBC": {"map": 0.77243, "n": 87}}
     record = {"rows": [{"seed": 0, "map": 0.5, "classes": classes, "best": {"epoch": 3}}]}
     first, second = results.tables(record)
-    assert cells(first) == (["seed", "map", "best"], [["0", "0.5", "epoch 3"]])
-    assert cells(second)[1] == [["classes", "RBC", "0.5904", "967"], ["classes", "WBC", "0.7724", "87"]]
+    assert cells(first) == (["seed", "mAP", "best"], [["0", "0.5", "epoch 3"]])
+    assert cells(second) == (["classes", "mAP", "n"], [["RBC", "0.5904", "967"], ["WBC", "0.7724", "87"]])
     two = results.tables({"rows": [{"seed": 0, "classes": classes}, {"seed": 1, "classes": classes}]})
     assert [row[0] for row in cells(two[1])[1]] == ["seed 0", "seed 0", "seed 1", "seed 1"]
     alike = [{"what": "NMS", "n": n, "ratio": {"x": {"low": n, "high": n}}} for n in (100, 300)]
@@ -116,10 +116,11 @@ def test_what_is_nested_in_a_row_gets_a_table_of_its_own():
 
 UNKNOWN = {
     "flat": ({"a": 1, "b": 0.5}, [["a", "1"], ["b", "0.5"]]),
-    "two levels": ({"t": {"x": {"s": 1, "r": 2}, "y": {"s": 3, "r": 4}}}, [["t", "x", "1", "2"], ["t", "y", "3", "4"]]),
+    "two levels": ({"t": {"x": {"s": 1, "r": 2}, "y": {"s": 3, "r": 4}}}, [["x", "1", "2"], ["y", "3", "4"]]),
     "lists": ({"t": {"s": [1, 2.5]}}, [["s", "1, 2.5"]]),
-    "list of objects": ({"t": [{"s": 1}, {"s": 2}]}, [["t", "1", "1"], ["t", "2", "2"]]),
-    "nested lists": ({"t": [[1, 2], [3, 4]]}, [["t", "1", "1, 2"], ["t", "2", "3, 4"]]),
+    "list of objects": ({"t": [{"s": 1}, {"s": 2}]}, [["1", "1"], ["2", "2"]]),
+    "nested lists": ({"t": [[1, 2], [3, 4]]}, [["1", "1, 2"], ["2", "3, 4"]]),
+    "times by name": ({"seconds": {"ours": [1, 2]}}, [["ours", "1, 2"]]),
     "empty": ({}, []),
 }
 
@@ -146,6 +147,19 @@ def test_every_number_of_every_committed_record_is_on_the_page():
         if isinstance(record.get("command"), str):
             assert record["command"] in part
         assert "\\{'" not in part, f"{stem}: a Python object instead of a table"
+
+
+def test_a_long_list_is_folded_behind_its_range():
+    table = results.tables({"differences": list(range(results.LONG + 1))})[0]
+    assert "<details><summary>13 values, 0 to 12</summary>0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12</details>" in table
+
+
+def test_a_record_leads_to_the_lectures_that_draw_from_it(tmp_path):
+    for stem in ("a-b", "a-b-c"):
+        (tmp_path / f"{stem}.json").write_text('{"x": 1}')
+    page = results.results(tmp_path, {"[One](/one.ipynb)": 'Record("a-b")', "[Two](/two.ipynb)": 'Record("a-b-c")'})
+    parts = [page.partition(f"(record-{stem})=")[2].partition("(record-")[0] for stem in ("a-b", "a-b-c")]
+    assert ["[One]" in part for part in parts] == [True, False] and ["[Two]" in part for part in parts] == [False, True]
 
 
 def test_a_damaged_record_names_its_file(tmp_path):

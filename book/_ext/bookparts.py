@@ -106,8 +106,9 @@ def claims(app):
 
 
 def measured(app):
-    """Every record under results/."""
-    return results(Path(app.srcdir, "results"))
+    """Every record under results/, with the lectures that draw from it."""
+    lectures = {f"[{title(path)}](/{name}.ipynb)": path.read_text(encoding="utf-8") for name, path in built(app)}
+    return results(Path(app.srcdir, "results"), lectures)
 
 
 def front(app):

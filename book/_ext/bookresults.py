@@ -8,6 +8,7 @@ A record is a JSON object. Three forms are known, and any other is shown as what
 """
 import json
 import math
+import re
 from pathlib import Path
 
 from bookledger import plain
@@ -15,6 +16,24 @@ from bookledger import plain
 META = ("name", "title", "question", "command", "commands", "date", "versions", "seconds", "cores", "jobs", "threads",
         "device", "scale", "torch", "seeds", "notes", "note", "licence", "citation", "data", "processor")
 NAMES = {"opencv-python-headless": "OpenCV", "scikit-learn": "scikit-learn", "python": "Python"}
+MEASURES = {                        # what a record's short names stand for; a name that is not here is its own
+    "map": "mAP", "map50": "mAP50", "map75": "mAP75", "map_small": "mAP, small", "map_medium": "mAP, medium",
+    "gap": "calibration error", "rank": "rank correlation of confidence and IoU", "kl": "KL divergence",
+    "knn": "k-NN accuracy", "trust": "trustworthiness", "global": "correlation of centroid distances",
+    "train": "accuracy, training pictures", "test": "accuracy, test pictures",
+    "tta": "accuracy, test-time augmentation", "valid": "accuracy, validation set", "fresh": "accuracy, fresh pictures",
+    "shared": "share with a copy in training", "lab": "accuracy, lab leaves", "field": "accuracy, field leaves",
+    "error": "reconstruction error", "auc turned": "AUC, turned digits", "auc patches": "AUC, patches",
+    "return": "error of returns", "price %": "error of prices, %", "skill": "skill against the last price",
+    "share": "loss / that of no memory", "measured": "factor a step, measured",
+    "at rest": "factor a step, without input", "predicted": "factor a step, predicted",
+    "measured 10": "left after 10 steps", "measured 25": "left after 25 steps", "measured 50": "left after 50 steps",
+    "measured 100": "left after 100 steps", "balanced": "balanced accuracy",
+    "shuffled": "balanced accuracy, words shuffled", "greedy": "exact match, greedy", "beam": "exact match, beam",
+    "bleu": "BLEU", "times_v2": "times faster than v2, tensors", "times_copy": "time of copies",
+    "memory_mb": "memory, MB",
+}  # fmt: skip
+LONG = 12                           # a longer list of numbers is folded behind its range
 
 
 def load(folder):
@@ -45,6 +64,19 @@ def number(value):
     return str(value)
 
 
+def measure(name):
+    return MEASURES.get(str(name), str(name).replace("_", " "))
+
+
+def cell(value):
+    """One cell of a table; a long list of numbers is folded."""
+    shown = plain(number(value)).replace("\n", " ")
+    if isinstance(value, list) and len(value) > LONG and all(isinstance(x, (int, float)) for x in value):
+        few = f"{len(value)} values, {number(min(value))} to {number(max(value))}"
+        return f"<details><summary>{plain(few)}</summary>{shown}</details>"
+    return shown
+
+
 def spread(values):
     """Mean and 95 % interval of the seeds, as the claim cards compute it."""
     from helpers.claims import interval
@@ -60,9 +92,9 @@ def grid(columns, rows):
     """A Markdown table; numbers stand to the right."""
     numeric = [all(isinstance(row[i], (int, float)) or row[i] is None or str(row[i])[:1] in "-0123456789"
                    for row in rows) for i in range(len(columns))]
-    lines = ["| " + " | ".join(plain(str(c).replace("_", " ")) for c in columns) + " |",
+    lines = ["| " + " | ".join(plain(measure(c)) for c in columns) + " |",
              "|" + "|".join("---:" if right else "---" for right in numeric) + "|"]
-    lines += ["| " + " | ".join(plain(number(value)).replace("\n", " ") for value in row) + " |" for row in rows]
+    lines += ["| " + " | ".join(map(cell, row)) + " |" for row in rows]
     return "\n".join(lines)
 
 
@@ -126,16 +158,21 @@ def _leaves(value, path=()):
 
 def _anything(record):
     groups = {}
-    for path, simple in _leaves({k: v for k, v in record.items() if k not in META}):
+    for path, simple in _leaves({k: v for k, v in record.items() if k not in META or isinstance(v, dict)
+                                 and k not in ("versions", "command")}):
         groups.setdefault((len(path), tuple(simple)), []).append((path, simple))
     tables = []
     for (depth, keys), members in groups.items():
         if len(members) == 1:                       # one object: its values under each other read better
             path, simple = members[0]
-            tables.append(grid([" / ".join(path) or "quantity", "value"], list(simple.items())))
-        else:
-            tables.append(grid(["of", "what", "and", "more"][:depth] + list(keys),
-                               [[*path, *simple.values()] for path, simple in members]))
+            name = ", ".join(map(measure, path)) or "quantity"
+            tables.append(grid([name, "value"], [(measure(k), v) for k, v in simple.items()]))
+        else:                                       # what all of them belong to is said once, on top
+            paths = [path for path, _ in members]
+            shared = next((i for i in range(depth) if len({path[i] for path in paths}) > 1), depth - 1)
+            heads = [", ".join(paths[0][:shared]) or "of", *["what", "and", "more"][:depth - shared - 1]]
+            tables.append(grid(heads + list(keys),
+                               [[*map(measure, path[shared:]), *simple.values()] for path, simple in members]))
     return tables
 
 
@@ -168,7 +205,7 @@ def origin(stem, record):
         facts.append(f"scale {record['scale']}")
     if isinstance(record.get("seconds"), (int, float)):
         facts.append(clock(record["seconds"]))
-    facts += [f"{record[key]} {key}" for key in ("cores", "threads") if record.get(key)]
+    facts += [f"{record[key]} {key if record[key] != 1 else key[:-1]}" for key in ("cores", "threads") if record.get(key)]
     facts += [f"device {record[key]}" for key in ("device",) if isinstance(record.get(key), str)]
     versions = record.get("versions") or ({"torch": record["torch"]} if record.get("torch") else {})
     if versions:
@@ -181,24 +218,32 @@ def origin(stem, record):
     return f"{plain(text)}{'.' * bool(text)} Record: `results/{stem}.json`.\n{shown}\n" + "\n\n".join(map(plain, notes))
 
 
-KINDS = {                           # in the order of the page: its heading, and what belongs there
-    "On real data": lambda stem, record: not stem.startswith("bench-") and "runs" not in record,
-    "Experiments of the lectures": lambda stem, record: "runs" in record and not stem.startswith("bench-"),
-    "Speed": lambda stem, record: stem.startswith("bench-"),
-}
+REAL = ("sentiment-nsmc",)          # experiments on data that the course does not bring along
+
+
+def kind(stem, record):
+    """The part of the page that a record belongs to."""
+    if stem.startswith("bench-"):
+        return "Against others"
+    return "Experiments of the lectures" if "runs" in record and stem not in REAL else "On real data"
+
+
+KINDS = ("On real data", "Experiments of the lectures", "Against others")   # in the order of the page
 
 
 def heading(stem, record):
     return str(record.get("title") or record.get("question") or stem.replace("-", " ").capitalize())
 
 
-def results(folder):
-    """The page's text, from the records in `folder`."""
+def results(folder, lectures=None):
+    """The page's text, from the records in `folder`; `lectures`: {link to a lecture: its source}."""
     records, lines = load(folder), []
-    for kind, belongs in KINDS.items():
-        chosen = {stem: record for stem, record in records.items() if belongs(stem, record)}
-        lines += [f"## {kind}", ""] if chosen else []
+    for part in KINDS:
+        chosen = {stem: record for stem, record in records.items() if kind(stem, record) == part}
+        lines += [f"## {part}", ""] if chosen else []
         for stem, record in chosen.items():
             lines += [f"(record-{stem})=", f"### {plain(heading(stem, record))}", "", origin(stem, record), ""]
+            users = [link for link, source in (lectures or {}).items() if re.search(rf"\b{stem}\b(?!-)", source)]
+            lines += [f"Lecture {', '.join(users)} draws from it.", ""] if users else []
             lines += ["\n\n".join(tables(record)), ""]
     return "\n".join(lines) or "Nothing has been recorded yet."
