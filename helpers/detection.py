@@ -55,8 +55,10 @@ def _divide(numerator, denominator):
 
 
 def _intersection_union(a, b):
-    corners = torch.cat([torch.maximum(a[..., :2], b[..., :2]), torch.minimum(a[..., 2:], b[..., 2:])], -1)
-    intersection = area(corners)
+    (left, top, right, bottom), (left2, top2, right2, bottom2) = a.unbind(-1), b.unbind(-1)
+    w = (torch.minimum(right, right2) - torch.maximum(left, left2)).clamp(min=0)
+    h = (torch.minimum(bottom, bottom2) - torch.maximum(top, top2)).clamp(min=0)
+    intersection = w * h
     return intersection, area(a) + area(b) - intersection
 
 
@@ -115,36 +117,50 @@ def iou_matrix(a, b):
 
 # ---------------------------------------------------------------- non-maximum suppression
 
+BLOCK = 128           # boxes that NMS looks at together
+
+
 def nms(boxes, scores, threshold):
     """Greedy non-maximum suppression: the indices of the boxes that stay, best score first.
 
     From the best score down, a box stays unless a better box *that itself stayed* overlaps it by
     IoU > threshold. boxes (N, 4) xyxy, scores (N,) -> (K,) int64. Among equal scores the earlier box
     comes first.
-
-    Row i of the matrix `beats` says which boxes i removes if it stays. "Who stays" is then
-        stays[j] = not any_i (stays[i] and beats[i, j]),
-    solved by repeating the line: `beats` is strictly upper triangular, so after t rounds the first t
-    boxes are final, and in practice a few rounds do ("Cluster-NMS", Zheng et al. 2020). The memory grows
-    with N^2: keep the best few thousand boxes before you call it.
     """
-    order = scores.argsort(descending=True, stable=True)
-    boxes = boxes[order]
-    beats = (iou_matrix(boxes, boxes) > threshold).triu(1)                                       # (N, N)
-    stays, before = torch.ones_like(order, dtype=torch.bool), None
-    while before is None or not torch.equal(stays, before):
-        before, stays = stays, ~(beats & stays[:, None]).any(0)
-    return order[stays]
+    return _suppress(scores, lambda a, b: iou_matrix(boxes[a], boxes[b]) > threshold)
 
 
 def batched_nms(boxes, scores, labels, threshold):
     """`nms` within each label: boxes (N, 4), scores (N,), labels (N,) -> (K,) int64, best score first."""
-    kept = [torch.zeros(0, dtype=torch.long, device=boxes.device)]
-    for label in labels.unique():
-        members = (labels == label).nonzero()[:, 0]
-        kept.append(members[nms(boxes[members], scores[members], threshold)])
-    kept = torch.cat(kept).sort()[0]                       # so that of equal scores the earlier box comes first
+    if len(scores) <= 4 * BLOCK:               # a few are quicker all at once, many label by label
+        return _suppress(scores, lambda a, b: (iou_matrix(boxes[a], boxes[b]) > threshold)
+                         & (labels[a, None] == labels[b]))  # fmt: skip
+    members = [(labels == label).nonzero()[:, 0] for label in labels.unique()]
+    kept = torch.cat([some[nms(boxes[some], scores[some], threshold)] for some in members])
+    kept = kept.sort()[0]                                  # so that of equal scores the earlier box comes first
     return kept[scores[kept].argsort(descending=True, stable=True)]
+
+
+def _suppress(scores, beats):
+    """`beats(a, b)`, (n, m) bool for indices a (n,) and b (m,): which boxes of b each of a removes if it stays.
+
+    A block of boxes at a time, the best first. Those that go at the word of one kept before go; among the
+    others "who stays" is
+        stays[j] = not any_i (stays[i] and beats[i, j]),
+    solved by repeating the line: `beats` is strictly upper triangular, so after t rounds the first t
+    boxes are final, and in practice a few rounds do ("Cluster-NMS", Zheng et al. 2020). Each box is compared
+    with the K that stay and not with all N: K N pairs of boxes, K BLOCK of them in memory at a time.
+    """
+    order = scores.argsort(descending=True, stable=True)
+    kept = order[:0]
+    for block in order.split(BLOCK):
+        block = block[~beats(kept, block).any(0)]
+        inside = beats(block, block).triu(1)
+        stays, before = torch.ones_like(block, dtype=torch.bool), None
+        while before is None or not torch.equal(stays, before):
+            before, stays = stays, ~(inside & stays[:, None]).any(0)
+        kept = torch.cat([kept, block[stays]])
+    return kept
 
 
 # ---------------------------------------------------------------- anchors

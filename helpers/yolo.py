@@ -112,7 +112,7 @@ def detections(boxes, scores, threshold=0.25, nms=0.45, most=None, candidates=50
     """One picture's boxes (N, 4) cxcywh and scores (N, K) -> {"boxes" xyxy, "scores", "labels"}, best first.
 
     Every class of a box with score > threshold is a detection of its own; NMS within each class; the best
-    `most`. If there are more than `candidates` before NMS, the others are dropped, for the memory's sake.
+    `most`. If there are more than `candidates` before NMS, the others are dropped: NMS would take long.
     """
     index, labels = (scores > threshold).nonzero(as_tuple=True)
     if len(index) > candidates:

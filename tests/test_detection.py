@@ -128,6 +128,23 @@ def test_nms_equals_torchvision(seed, threshold):
     assert (scores[ours].diff() <= 0).all()
 
 
+@pytest.mark.parametrize("n, sides", [(129, 30), (1500, 30), (1500, 1)])
+def test_nms_of_more_than_a_block_equals_torchvision(n, sides):
+    """Whole-number boxes and few different scores: ties within and across the blocks; with sides of 1 nearly all
+    boxes stay, with sides up to 30 few do."""
+    generator = torch.Generator().manual_seed(n)
+    corner = torch.randint(0, 80, (n, 2), generator=generator, dtype=D)
+    boxes = torch.cat([corner, corner + torch.randint(0, sides + 1, (n, 2), generator=generator)], -1)
+    scores = torch.randint(0, 50, (n,), generator=generator).to(D)
+    labels = torch.randint(0, 3, (n,), generator=generator)
+    for threshold in (0.0, 0.3, 0.5, 1.0):
+        kept = ops.nms(boxes, scores, threshold)
+        assert torch.equal(detection.nms(boxes, scores, threshold), kept)
+        # one label far from another does not overlap it: the sums are exact in whole numbers
+        theirs = ops.nms(boxes + 1000 * labels[:, None], scores, threshold)
+        assert torch.equal(detection.batched_nms(boxes, scores, labels, threshold), theirs)
+
+
 @given(grid_boxes, st.lists(st.integers(0, 3), min_size=12, max_size=12), st.sampled_from([0.0, 0.25, 0.5]))
 @settings(max_examples=150, deadline=None)
 def test_nms_of_grid_boxes_equals_torchvision(boxes, scores, threshold):
