@@ -13,9 +13,8 @@ from helpers import yolo_model
 from helpers.average_precision import calibration, evaluate, overlaps
 from helpers.data import UserError
 from helpers.detection import kmeans_anchors, mean_best_iou, xyxy_to_cxcywh
-from helpers.training import fit
 from helpers.yolo import best_anchor, decode_v3, detections, offsets, targets
-from helpers.yolo_train import SceneSet
+from helpers.yolo_train import SceneSet, train_detector
 
 CLASSES = 10
 
@@ -111,41 +110,28 @@ def ceiling(data, anchors, masks, strides, size, nms=0.45):
 
 # ---------------------------------------------------------------- the recorded ablation
 
-# What each arm changes one thing of. Six anchors, k-means on the training boxes; every anchor whose shape overlaps
-# an object by 0.4 answers for it; two heads; the box part of the loss is 5 (1 - CIoU); the objectness of a box with
-# IoU > 0.7 is left alone; the target of an object is 1.
-BASE = {"anchors": "k-means", "strides": (8, 16), "box_loss": "ciou", "box_weight": 5.0, "ignore": 0.7,
-        "rescore": False, "anchor_iou": 0.4}  # fmt: skip
+# What each arm changes one thing of: what `train_detector` is called with. Three anchors a head, k-means on the
+# training boxes; every anchor whose shape overlaps an object by 0.4 answers for it; two heads; the box part of the
+# loss is 5 (1 - CIoU); the objectness of a box with IoU > 0.7 is left alone; the target of an object is 1.
+BASE = {"anchors": 3, "strides": (8, 16), "box_loss": "ciou", "box_weight": 5.0, "ignore": 0.7, "rescore": False,
+        "anchor_iou": 0.4}  # fmt: skip
 ABLATION = {
     "base": {}, "best anchor only": {"anchor_iou": 1.0}, "COCO's anchors": {"anchors": "coco"},
-    "one anchor a head": {"anchors": "two"}, "box loss of v3": {"box_loss": "v3", "box_weight": 1.0},
-    "CIoU, weight 1": {"box_weight": 1.0}, "GIoU": {"box_loss": "giou"}, "one head": {"strides": (8,)},
+    "one anchor a head": {"anchors": 1}, "box loss of v3": {"box_loss": "v3", "box_weight": 1.0},
+    "CIoU, weight 1": {"box_weight": 1.0}, "GIoU": {"box_loss": "giou"},
+    "one head": {"strides": (8,), "anchors": 6},  # the same six anchors
     "no ignore": {"ignore": 1.0}, "target IoU": {"rescore": True},
 }  # fmt: skip
 COCO_ANCHORS = [[10, 14], [23, 27], [37, 58], [81, 82], [135, 169], [344, 319]]  # of yolov3-tiny, pixels of 416
 
 
-def anchors_of(kind, data, size, heads=2):
-    """(A, 2) anchors in pixels of a picture of `size`: "k-means" (six), "two", or those that fit COCO's objects."""
-    if kind == "coco":
-        return torch.tensor(COCO_ANCHORS, dtype=torch.float64) * size / 416
-    return kmeans_anchors(sizes(data), {"k-means": 6, "two": heads}[kind])
-
-
-def train(data, size, settings=None, *, epochs, seed, width=8, residuals=1, lr=6e-3, batch_size=8):
-    """A small YOLO of the settings BASE | `settings` on a `SceneSet`: AdamW, one cycle of the learning rate."""
-    s = BASE | (settings or {})
-    anchors = anchors_of(s["anchors"], data, size, len(s["strides"]))
-    torch.manual_seed(seed)
-    cfg = yolo_model.small_cfg(CLASSES, anchors, (size, size), width, s["strides"], residuals)
-    model = yolo_model.new(cfg).to(memory_format=torch.channels_last)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=lr, weight_decay=5e-3)
-    steps = epochs * -(-len(data) // batch_size)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, lr, total_steps=steps, pct_start=0.2)
-    step = yolo_model.make_step(s["box_loss"], s["ignore"], s["rescore"], s["box_weight"],
-                                s["anchor_iou"])
-    fit(model, data, step=step, optimizer=optimizer, scheduler=schedule, schedule_by="step", epochs=epochs,
-        batch_size=batch_size, augment=yolo_model.make_augment(), clip=10.0, seed=seed, label="")  # fmt: skip
+def train(data, settings=None, *, epochs, seed, width=8):
+    """A small YOLO of the settings BASE | `settings` on a `SceneSet`, by the recipe of `train_detector`."""
+    settings = BASE | (settings or {})
+    if settings["anchors"] == "coco":
+        settings["anchors"] = torch.tensor(COCO_ANCHORS) * data.size[1] / 416
+    model, _ = train_detector(data, epochs=epochs, seed=seed, width=width, residuals=1, batch_size=8, label="",
+                              **settings)  # fmt: skip
     return model
 
 
@@ -178,7 +164,7 @@ def score(model, test):
 
 
 def _ablation(settings, n, n_test, size, epochs, width, seed):
-    model = train(draw(n, seed, "train", size), size, settings, epochs=epochs, seed=seed, width=width)
+    model = train(draw(n, seed, "train", size), settings, epochs=epochs, seed=seed, width=width)
     return score(model, draw(n_test, seed, "test", size))
 
 

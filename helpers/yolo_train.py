@@ -61,7 +61,8 @@ def train_detector(
 ):  # fmt: skip
     """Train a small YOLO on a data set: (model, `Result` of `training.fit`, which takes `options`).
 
-    width, strides, residuals   the network, see `yolo_model.small_cfg`; `anchors` a head, k-means on `train`
+    width, strides, residuals   the network, see `yolo_model.small_cfg`
+    anchors                     how many a head, by k-means on `train`; or all of them, (A, 2) in pixels
     box_loss ... anchor_iou     the loss, see `yolo_model.make_step`
     augment                     see `yolo_model.make_augment`; None: zoom, shift and tint, no flips
     lr, warmup                  the largest learning rate of AdamW, reached after `warmup` of all steps; from there it
@@ -71,8 +72,9 @@ def train_detector(
     `model.config` holds the cfg and what else `save` writes. Without `valid` the last weights are kept.
     """
     torch.manual_seed(seed)
-    cfg = yolo_model.small_cfg(len(train.classes), anchors_of(train, anchors * len(strides)), train.size, width,
-                               strides, residuals)  # fmt: skip
+    if isinstance(anchors, int):
+        anchors = anchors_of(train, anchors * len(strides))
+    cfg = yolo_model.small_cfg(len(train.classes), anchors, train.size, width, strides, residuals)
     # in memory the channels of a pixel lie side by side: a fifth faster on a CPU
     model = yolo_model.new(cfg).to(memory_format=torch.channels_last)
     weights = [p for p in model.parameters() if p.ndim > 1]

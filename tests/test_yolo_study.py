@@ -93,7 +93,7 @@ def test_every_arm_changes_one_thing_that_exists():
     for name, change in yolo_study.ABLATION.items():
         assert change.keys() <= yolo_study.BASE.keys()
         assert all(yolo_study.BASE[k] != v for k, v in change.items())
-        assert len(change) == (0 if name == "base" else 2 if name == "box loss of v3" else 1)
+        assert len(change) == {"base": 0, "box loss of v3": 2, "one head": 2}.get(name, 1)
 
 
 def test_coco_anchors_are_those_of_the_cfg():
@@ -103,13 +103,24 @@ def test_coco_anchors_are_those_of_the_cfg():
 
     yolo = [s for s in read_cfg(config("yolov3-tiny")) if s.kind == "yolo"][0]
     assert np.reshape(yolo["anchors"], (6, 2)).tolist() == yolo_study.COCO_ANCHORS
-    assert yolo_study.anchors_of("coco", None, 416).tolist() == yolo_study.COCO_ANCHORS
+
+
+@pytest.mark.parametrize("arm, heads, anchors", [
+    ("base", [3, 3], None), ("one head", [6], None), ("one anchor a head", [1, 1], None),
+    ("COCO's anchors", [3, 3], np.array(yolo_study.COCO_ANCHORS) * 96 / 416)])  # fmt: skip
+def test_the_anchors_of_an_arm(arm, heads, anchors):
+    data = yolo_study.draw(8, 0, "train", 96)
+    model = yolo_study.train(data, yolo_study.ABLATION[arm], epochs=1, seed=0, width=4)
+    assert [len(end.mask) for end in model.heads] == heads
+    if anchors is None:
+        anchors = kmeans_anchors(yolo_study.sizes(data), sum(heads))
+    np.testing.assert_allclose(model.heads[0].anchors.numpy(), anchors, atol=0.006)    # a cfg has two decimals
 
 
 def test_training_helps_and_the_score_sees_it():
     few = yolo_study.draw(8, 0, "train", 96)
-    before = yolo_study.score(yolo_study.train(few, 96, epochs=1, seed=0), few)
-    after = yolo_study.score(yolo_study.train(few, 96, epochs=60, seed=0, batch_size=4), few)
+    before = yolo_study.score(yolo_study.train(few, epochs=1, seed=0), few)
+    after = yolo_study.score(yolo_study.train(few, epochs=160, seed=0), few)
     assert before["map50"] < 0.05 and after["map50"] > 0.15 and after["map"] > before["map"]
     assert set(after) == {"map", "map50", "map75", "map_small", "map_medium", "rank", "gap"}
 
