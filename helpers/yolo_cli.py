@@ -206,14 +206,14 @@ def detect(images: Annotated[list[Path], typer.Argument(help="Picture files.")],
     from helpers.training import engine
     from helpers.voc import boxed
     from helpers.yolo_model import predict
-    from helpers.yolo_train import in_picture
+    from helpers.yolo_train import in_picture, mirrors
 
     model = load_detector(weights)
     model.to(engine(device).device)
     if out is not None and out.exists() and not out.is_dir():
         raise UserError(f"--out {out} is a file: choose a folder")
     pictures = [read_image(path) for path in images]
-    found = predict(model, torch.stack([boxed(p, model.size) for p in pictures]), threshold, nms)
+    found = predict(model, torch.stack([boxed(p, model.size) for p in pictures]), threshold, nms, flip=mirrors(model))
     found = [in_picture(one, p.shape[:2], model.size) for one, p in zip(found, pictures)]
     rows, lines = [], []
     for path, one in zip(images, found):

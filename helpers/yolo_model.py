@@ -20,7 +20,7 @@ from helpers.darknet_cfg import cfg_text
 from helpers.darknet_layers import Yolo
 from helpers.data import UserError
 from helpers.detection import xyxy_to_cxcywh
-from helpers.yolo import find, loss_v3
+from helpers.yolo import find, loss_v3, split
 
 
 def small_cfg(classes, anchors, size=(160, 160), width=16, strides=(8, 16), residuals=2):
@@ -143,11 +143,30 @@ def make_augment(flip=False, zoom=1.25, shift=0.15, colour=0.3):
     return augment
 
 
-def predict(model, images, threshold=0.005, nms=0.45, most=100, batch_size=64):
-    """Detections for pictures (N, 3, H, W) uint8 of the network's size: what `evaluate` wants, see `yolo.find`."""
+# what `flip` means: the mirror images of a picture (B, 3, H, W), by the dimensions that are reversed
+MIRRORS = {False: [()], True: [(), (3,)], "both": [(), (3,), (2,), (2, 3)]}
+
+
+def mirrored(model, x, flip=False):
+    """The logits of all heads, as model(x), but the mean over the mirror images of x (B, 3, H, W), turned back.
+
+    Who has learnt from mirror images may be asked about them: four answers err less than one. Turned back, the
+    cells stand in the opposite order, and since 1 - sigma(t) = sigma(-t) the place in a cell has its sign changed.
+    """
+    answers = []
+    for dims in MIRRORS[flip]:
+        heads = [split(head, len(end.mask)).flip(dims) for head, end in zip(model(x.flip(dims)), model.heads)]
+        sign = x.new_tensor([-1 if dim in dims else 1 for dim in (3, 2)])             # of t_x, t_y
+        answers.append([torch.cat([raw[..., :2] * sign, raw[..., 2:]], -1) for raw in heads])
+    return [torch.stack(one).mean(0).movedim(-1, 2).flatten(1, 2) for one in zip(*answers)]
+
+
+def predict(model, images, threshold=0.005, nms=0.45, most=100, batch_size=64, flip=False):
+    """Detections for pictures (N, 3, H, W) uint8 of the network's size: what `evaluate` wants, see `yolo.find`.
+    flip: ask about the pictures' mirror images, too (as in `make_augment`, see `mirrored`)."""
     model.eval()
-    return find(lambda x: model.decode(model(x)), images, next(model.parameters()).device, threshold, nms, most,
-                batch_size)  # fmt: skip
+    return find(lambda x: model.decode(mirrored(model, x, flip)), images, next(model.parameters()).device, threshold,
+                nms, most, batch_size)  # fmt: skip
 
 
 def export(model, cfg, folder, names, header=None):

@@ -96,13 +96,13 @@ def train_detector(
              "strides": list(strides), "residuals": residuals, "seed": seed, "epochs": epochs, "lr": lr,
              "box_loss": box_loss, "box_weight": box_weight, "ignore": ignore, "rescore": rescore,
              "anchor_iou": anchor_iou, "weight_decay": weight_decay, "warmup": warmup} | (config or {})  # fmt: skip
+    model.config = facts | {"cfg": cfg}
     result = fit(
         model, train, step=yolo_model.make_step(box_loss, ignore, rescore, box_weight, anchor_iou),
         augment=augment or yolo_model.make_augment(), optimizer=optimizer, scheduler=schedule, schedule_by="step",
         epochs=epochs, batch_size=batch_size, clip=10.0, seed=seed, config=facts,
         **({} if valid is None else {"judge": judge, "monitor": "valid_map", "keep": "best"}), **options,
     )  # fmt: skip
-    model.config = facts | {"cfg": cfg}
     return model, result
 
 
@@ -127,13 +127,21 @@ def quick(seed=0, n=4000, epochs=4, size=160, **options):
 
 
 def find(model, data, threshold=0.005, nms=0.55, most=100, batch_size=32):
-    """Detections in every picture of a data set: what `average_precision.evaluate` wants, xyxy in its pixels."""
-    found = []
+    """Detections in every picture of a data set: what `average_precision.evaluate` wants, xyxy in its pixels.
+
+    A model that was trained on mirror images (`flip` in its config) is asked about them, too.
+    """
+    found, flip = [], mirrors(model)
     for start in range(0, len(data), batch_size):
         rows = list(range(start, min(start + batch_size, len(data))))
         images, _ = data.collate(data.__getitems__(rows))
-        found += yolo_model.predict(model, images, threshold, nms, most)
+        found += yolo_model.predict(model, images, threshold, nms, most, flip=flip)
     return [in_picture(one, shape, data.size) for one, shape in zip(found, data.shapes)]
+
+
+def mirrors(model):
+    """The `flip` of `yolo_model.predict` that suits a trained model."""
+    return FLIPS[model.config.get("flip", "none")]
 
 
 def in_picture(found, shape, size):

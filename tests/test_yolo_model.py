@@ -147,3 +147,32 @@ def test_a_step_stays_on_its_device():
         sums = yolo_model.make_step(box_loss, rescore=True)(model, batch)
         assert all(value.device.type == "meta" and value.ndim == 0 for value in sums.values())
         sums["loss"].backward()
+
+
+@pytest.mark.parametrize("flip, dims", [(True, [3]), ("both", [3]), ("both", [2]), ("both", [2, 3])])
+def test_mirror_images_are_found_mirrored(trained, flip, dims):
+    """Asked about its mirror images, a network finds in a mirrored picture the mirrored boxes, whatever it learnt."""
+    model, _, images, _ = trained
+    here = yolo_model.predict(model, images[:3], 0.01, flip=flip)
+    there = yolo_model.predict(model, images[:3].flip(dims), 0.01, flip=flip)
+    alone = [yolo_model.predict(model, x, 0.5) for x in (images[:3], images[:3].flip(dims))]
+    assert sum(len(one["boxes"]) for one in here) > 3
+    for one, other in zip(here, there):
+        left, top, right, bottom = one["boxes"].unbind(-1)
+        if 3 in dims:
+            left, right = SIZE - right, SIZE - left
+        if 2 in dims:
+            top, bottom = SIZE - bottom, SIZE - top
+        assert torch.equal(one["labels"], other["labels"])
+        torch.testing.assert_close(torch.stack([left, top, right, bottom], -1), other["boxes"], atol=2e-3, rtol=0)
+        torch.testing.assert_close(one["scores"], other["scores"], atol=1e-5, rtol=0)
+    # without asking twice it is not so: digits learnt upright are not found in a mirror
+    assert any(len(a["boxes"]) != len(b["boxes"]) for a, b in zip(*alone))
+
+
+def test_without_mirrors_the_logits_are_those_of_the_network(trained):
+    model, _, images, _ = trained
+    x = images[:2].float() / 255
+    with torch.no_grad():
+        for ours, heads in zip(yolo_model.mirrored(model, x), model(x)):
+            assert torch.equal(ours, heads)
