@@ -89,6 +89,25 @@ def leaves_(
     cli.answer({"out": str(out), "train": train, "valid": valid}, json_, text)
 
 
+@data.command("scenes")
+@clear
+def scenes_(
+    out: Annotated[Path, typer.Option("--out", help="A new folder: JPEGImages, Annotations and ImageSets/Main.")],
+    pictures: Annotated[int, typer.Option(min=10, help="70 % to train, 15 % to validate, 15 % to test.")] = 200,
+    size: Annotated[int, typer.Option(min=96, max=640, help="Side of the square pictures, in pixels.")] = 160,
+    seed: cli.Seed = 0,
+    json_: cli.Json = False,
+):  # fmt: skip
+    """Draw digits on photographs, with boxes in the layout of Pascal VOC: pictures to try `yolo` with."""
+    from helpers.scenes import write_folder
+
+    held = round(0.15 * pictures)
+    counts = {"train": pictures - 2 * held, "val": held, "test": held}
+    write_folder(out, counts, seed, size)
+    text = f"{out}: {', '.join(f'{n} {split}' for split, n in counts.items())}; use them as --data voc:{out}"
+    cli.answer({"out": str(out)} | counts, json_, text)
+
+
 @app.command()
 @clear
 def experiment(

@@ -14,11 +14,13 @@ such place is found the digit is left out, so a scene has one to `MOST` of them.
 """
 
 from functools import lru_cache
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from helpers.data import UserError, mnist5k, photographs
+from helpers.progress import track
 
 SPLITS = {"train": (0.0, 0.4, 0, 350), "valid": (0.4, 0.7, 350, 400), "test": (0.7, 1.0, 400, 500)}
 MOST = 6                                  # digits in a scene
@@ -171,3 +173,38 @@ def dataset(n, seed, split="train", size=160):
         boxes.append(one.boxes)
         labels.append(one.labels)
     return images, boxes, labels
+
+
+def write_folder(out, counts, seed=0, size=160):
+    """Scenes as a folder in the layout of Pascal VOC, as a labelling program leaves it.
+
+    counts  {"train": n, "val": n, "test": n}; the names of the classes are "0" to "9". An annotation counts pixels
+    from 1 and names the first and the last pixel of an object. Refuses a folder that is not empty.
+    """
+    from xml.etree import ElementTree as tree
+
+    import cv2
+    out = Path(out)
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise UserError(f"{out} is not an empty folder: choose a new one, nothing was written")
+    scene(0, seed, "train", size)                            # complains before anything is written
+    for part in ("JPEGImages", "Annotations", "ImageSets/Main"):
+        (out / part).mkdir(parents=True, exist_ok=True)
+    for split, n in counts.items():
+        stems = [f"{split}_{seed}_{i:05}" for i in range(n)]
+        for i, stem in enumerate(track(stems, f"{split} scenes")):
+            one = scene(i, seed, "valid" if split == "val" else split, size)
+            ok, jpeg = cv2.imencode(".jpg", one.image.transpose(1, 2, 0)[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 95])
+            (out / "JPEGImages" / f"{stem}.jpg").write_bytes(jpeg.tobytes())
+            root = tree.Element("annotation")
+            tree.SubElement(root, "filename").text = f"{stem}.jpg"
+            for label, (left, top, right, bottom) in zip(one.labels, one.boxes.astype(int)):
+                thing = tree.SubElement(root, "object")
+                tree.SubElement(thing, "name").text = str(label)
+                tree.SubElement(thing, "difficult").text = "0"
+                box = tree.SubElement(thing, "bndbox")
+                for name, value in zip(("xmin", "ymin", "xmax", "ymax"), (left + 1, top + 1, right, bottom)):
+                    tree.SubElement(box, name).text = str(value)
+            tree.indent(root)
+            (out / "Annotations" / f"{stem}.xml").write_bytes(tree.tostring(root))
+        (out / "ImageSets" / "Main" / f"{split}.txt").write_text("".join(f"{stem}\n" for stem in stems))

@@ -87,3 +87,27 @@ def test_bad_arguments_are_explained():
         scenes.scene(0, 0, "val")
     with pytest.raises(UserError, match="scenes of 32 pixels: at least 96"):
         scenes.scene(0, 0, size=32)
+
+
+def test_a_folder_of_scenes_is_read_by_torchvision_and_by_us(tmp_path):
+    """Boxes, classes and pictures come back; the oracle is torchvision's reader of Pascal VOC."""
+    from torchvision.datasets import VOCDetection
+
+    from helpers.voc import VocSet
+
+    counts = {"train": 6, "val": 3, "test": 2}
+    folder = tmp_path / "VOCdevkit" / "VOC2012"
+    scenes.write_folder(folder, counts, seed=4, size=96)
+    for split, stored in (("train", "train"), ("val", "valid")):
+        theirs = VOCDetection(tmp_path, year="2012", image_set=split)
+        ours = VocSet(folder, split, 96, [str(k) for k in range(10)])
+        assert len(theirs) == len(ours) == counts[split]
+        for i, ((image, annotation), truth) in enumerate(zip(theirs, ours.truths())):
+            one = scenes.scene(i, 4, stored, 96)
+            things = annotation["annotation"]["object"]
+            assert [int(thing["name"]) for thing in things] == one.labels.tolist() == truth["labels"].tolist()
+            corners = [[int(thing["bndbox"][k]) for k in ("xmin", "ymin", "xmax", "ymax")] for thing in things]
+            assert (np.array(corners) - [1, 1, 0, 0] == one.boxes).all() and (truth["boxes"] == one.boxes).all()
+            assert np.abs(np.asarray(image).astype(int) - one.image.transpose(1, 2, 0)).mean() < 4
+    with pytest.raises(UserError, match="not an empty folder"):
+        scenes.write_folder(folder, counts)
