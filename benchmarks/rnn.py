@@ -3,10 +3,12 @@
     python benchmarks/rnn.py [--device cpu] [--rounds 9] [--json] [--record]
 
 Each round times every rung once, one after the other, so that a slower moment of the machine hits all alike;
-a ratio is the median of the ratios within the rounds. The limit is the time, in the same rounds, of the
-matrix products alone that the best order of computing needs: the input's and the weights' gradients' in one
-product each, the recurrent one T times because each waits for the one before. The share of the limit says how
-much of the time is products; above 100 % it means that a library multiplies faster than `torch.mm` does.
+a ratio is the median of the ratios within the rounds. The limit is what the machine can do at best: the time
+of as many multiply-adds as the layer needs, all in one large square matrix product, at the highest rate that any
+of PRODUCTS reached in any round. No order of computing needs fewer, and no shape that an LSTM has is multiplied
+faster, so a share of the limit is at most about 100 %. What is missing has three causes, which the share does not
+tell apart: small products, which read more than they multiply (the recurrent one has B rows and must be done
+T times, one after the other); gates and sums, which multiply nothing; and the time between two calls.
 --record writes it all to results/bench-rnn.json, which lecture 09 draws from.
 """
 
@@ -26,6 +28,8 @@ from helpers import rnn  # noqa: E402
 
 SIZES = [(batch, steps) for batch in (1, 32) for steps in (50, 200)]
 INPUTS, HIDDEN = 128, 256
+RUNGS = ("separate", "fused", "hoisted", "nn.LSTM")
+PRODUCTS = (512, 1024, 1536)     # sizes of the square products that the limit is taken from
 
 
 def clock(work, device):
@@ -42,53 +46,52 @@ def forward_backward(run, x, parameters):
     torch.autograd.grad(run(x).sum(), parameters)
 
 
-@torch.no_grad()
-def products(lstm, x, train):
-    """The matrix products of one pass and nothing else."""
-    batch, steps, _ = x.shape
-    h, flat = x.new_ones(batch, HIDDEN), x.flatten(0, 1)
-    projected = torch.mm(flat, lstm.weight_ih_l0.T)                        # (B·T, 4H)
-    for _ in range(steps):
-        torch.mm(h, lstm.weight_hh_l0.T)                                   # (B, 4H)
-    if train:
-        for gradient in projected.view(steps, batch, -1):
-            torch.mm(gradient, lstm.weight_hh_l0)                          # (B, H)
-        torch.mm(projected.T, flat)                                        # dW_ih (4H, E)
-        torch.mm(projected.T, projected[:, :HIDDEN])                       # dW_hh (4H, H)
+def multiply_adds(batch, steps, train):
+    """How many a layer needs: E + H a gate and step, as many again for the gradients of the weights, and H a gate
+    for what each step but the first hands back to the one before.
+    """
+    forward = batch * steps * 4 * HIDDEN * (INPUTS + HIDDEN)
+    return 2 * forward + batch * (steps - 1) * 4 * HIDDEN * HIDDEN if train else forward
 
 
 def measure(batch, steps, device, rounds, train):
-    """One size: seconds of each rung (median), its ratio to the rung before, share of the limit."""
+    """One size: seconds of each rung (median), its ratio to the rung before; multiply-adds a second at best."""
     torch.manual_seed(0)
     lstm = nn.LSTM(INPUTS, HIDDEN, batch_first=True).to(device)
     x = torch.randn(batch, steps, INPUTS, device=device)
-    rungs = {"separate": partial(rnn.separate, lstm), "fused": partial(rnn.fused, lstm),
-             "hoisted": partial(rnn.hoisted, lstm), "nn.LSTM": lambda x: lstm(x)[0]}
+    rungs = dict(zip(RUNGS, [partial(run, lstm) for run in (rnn.separate, rnn.fused, rnn.hoisted)]
+                     + [lambda x: lstm(x)[0]]))
     if train:
         parameters = list(lstm.parameters())
         works = {name: partial(forward_backward, run, x, parameters) for name, run in rungs.items()}
     else:
         works = {name: torch.no_grad()(partial(run, x)) for name, run in rungs.items()}
-    works["products"] = partial(products, lstm, x, train)
+    squares = {n: torch.randn(n, n, device=device) for n in PRODUCTS}
+    works |= {n: partial(torch.mm, square, square) for n, square in squares.items()}
     for work in works.values():                         # warm up: allocator, caches, kernel choice
         work()
     rows = [{name: clock(work, device) for name, work in works.items()} for _ in range(rounds)]
 
-    result, before = {"batch": batch, "steps": steps, "train": train}, None
+    result, before = {"batch": batch, "steps": steps, "backward": train}, None
     for name in rungs:
-        result[name] = {"seconds": statistics.median(row[name] for row in rows),
-                        "share of limit": statistics.median(row["products"] / row[name] for row in rows)}
+        result[name] = {"seconds": statistics.median(row[name] for row in rows)}
         if before:
             ratio = statistics.median(row[before] / row[name] for row in rows)
             result[name]["times faster than " + before] = ratio
         before = name
-    return result
+    return result, max(n ** 3 / row[n] for row in rows for n in PRODUCTS)
 
 
 def run(device="cpu", rounds=9):
-    """All sizes -> list of dicts, forward only and with backward."""
+    """All sizes, forward only and with backward -> (list of dicts, GFLOP/s of the limit)."""
     device = torch.device(device)
-    return [measure(batch, steps, device, rounds, train) for train in (False, True) for batch, steps in SIZES]
+    found = [measure(batch, steps, device, rounds, train) for train in (False, True) for batch, steps in SIZES]
+    rate = max(rate for _, rate in found)                                   # of the machine: the same for all sizes
+    for row, _ in found:
+        row["limit, seconds"] = multiply_adds(row["batch"], row["steps"], row["backward"]) / rate
+        for name in RUNGS:
+            row[name]["share of limit"] = row["limit, seconds"] / row[name]["seconds"]
+    return [row for row, _ in found], 2e-9 * rate
 
 
 def main():
@@ -99,20 +102,23 @@ def main():
     parser.add_argument("--json", action="store_true", help="one JSON object as the last line")
     parser.add_argument("--record", action="store_true", help="write results/bench-rnn.json")
     options = parser.parse_args()
-    results = run(options.device, options.rounds)
+    results, rate = run(options.device, options.rounds)
+    print(f"the limit: {rate:.0f} GFLOP/s, two operations a multiply-add")
     for row in results:
-        print(f"B={row['batch']} T={row['steps']} {'forward and backward' if row['train'] else 'forward'}")
-        for name in ("separate", "fused", "hoisted", "nn.LSTM"):
+        print(f"B={row['batch']} T={row['steps']} {'forward and backward' if row['backward'] else 'forward'}, "
+              f"limit {row['limit, seconds'] * 1e3:.2f} ms")
+        for name in RUNGS:
             cell = row[name]
             faster = next((f"{v:5.2f} x" for k, v in cell.items() if k.startswith("times")), "")
             print(f"  {name:9s} {cell['seconds'] * 1e3:8.2f} ms  {cell['share of limit']:5.0%} of the limit"
                   f"  {faster}")
-    facts = {"rnn": results, "device": options.device, "threads": torch.get_num_threads()}
+    facts = {"rows": results, "device": options.device, "threads": torch.get_num_threads()}
     if options.record:
         from helpers.experiments import write
 
         write("bench-rnn", f"python benchmarks/rnn.py --device {options.device} --rounds {options.rounds} --record",
-              {"inputs": INPUTS, "hidden": HIDDEN} | facts)
+              {"title": "How fast is an LSTM layer, step by step to the library?", "inputs": INPUTS, "hidden": HIDDEN,
+               "limit, GFLOP/s": rate} | facts)
     if options.json:
         print(json.dumps(facts | {"torch": torch.__version__}))
 

@@ -1,6 +1,8 @@
 """Oracles: nn.RNN/LSTM/GRU (values and every gradient), gradcheck, libdarknet."""
 
+import importlib.util
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -228,3 +230,16 @@ def test_every_rung_is_the_same_lstm(rung):
     mine, theirs = gradients(lstm, (x,), (output,)), gradients(lstm, (x,), (wanted,))
     for name in mine:
         assert_same(mine[name], theirs[name])
+
+
+@pytest.mark.parametrize("train", [False, True])
+def test_the_limit_of_the_benchmark_counts_what_pytorch_counts(train):
+    from torch.utils.flop_counter import FlopCounterMode
+    spec = importlib.util.spec_from_file_location("ladder", Path(__file__).parents[1] / "benchmarks" / "rnn.py")
+    ladder = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(ladder)
+    lstm = nn.LSTM(ladder.INPUTS, ladder.HIDDEN, batch_first=True)
+    x, run = torch.randn(3, 20, ladder.INPUTS), lambda x: rnn.hoisted(lstm, x)
+    with FlopCounterMode(display=False) as counted:
+        ladder.forward_backward(run, x, list(lstm.parameters())) if train else torch.no_grad()(run)(x)
+    assert counted.get_total_flops() == 2 * ladder.multiply_adds(3, 20, train)
