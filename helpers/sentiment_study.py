@@ -142,11 +142,11 @@ def naver_reviews(limit=None):
     return load_tsv(Path(shared) / "data" / "nsmc" / "train.tsv", group="movie")
 
 
-def _korean(kind, unit, epochs, limit, seed):
+def _korean(kind, unit, epochs, limit, options, seed):
     """One unit and model: accuracy on reviews of films that were not trained on, a tenth of all reviews."""
     table = naver_reviews(limit)
     train, test = (table.rows(part) for part in split_groups(table.groups, 0.1, seed))
-    own = {} if kind in sentiment.LINEAR else {"epochs": epochs} | CPU
+    own = {} if kind in sentiment.LINEAR else {"epochs": epochs} | options | CPU
     classifier, report = sentiment.train(train, kind, unit, seed=seed, **own)
     scores = sentiment.evaluate(classifier, test)
     return {"accuracy": scores["accuracy"], "balanced": scores["balanced_accuracy"],
@@ -154,10 +154,11 @@ def _korean(kind, unit, epochs, limit, seed):
 
 
 def korean(scale):
-    """What a Korean review is cut into, for the linear model and an LSTM."""
+    """What a Korean review is cut into, for the linear model and an LSTM; and three readers with hints."""
     from importlib.util import find_spec
 
     epochs, limit = {"tiny": (1, 60), "small": (2, None), "full": (8, None)}[scale]
     units = ["space", "syllable", "jamo"] + (["morpheme"] if scale != "tiny" or find_spec("kiwipiepy") else [])
-    return {f"{kind}, {unit}": partial(_korean, kind, unit, epochs, limit)
+    arms = {f"{kind}, {unit}": partial(_korean, kind, unit, epochs, limit, {})
             for kind in ("linear", "lstm") for unit in units}  # fmt: skip
+    return arms | {f"hinted three, {units[-1]}": partial(_korean, "hinted", units[-1], epochs, limit, {"members": 3})}
