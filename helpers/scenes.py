@@ -167,7 +167,7 @@ def scene(index, seed, split="train", size=160):
 def dataset(n, seed, split="train", size=160):
     """n scenes: images (n, 3, size, size) uint8, list of boxes (n_i, 4) float32, list of labels (n_i,)."""
     images, boxes, labels = np.zeros((n, 3, size, size), np.uint8), [], []
-    for i in range(n):
+    for i in track(range(n), f"{split} scenes"):
         one = scene(i, seed, split, size)
         images[i] = one.image
         boxes.append(one.boxes)

@@ -6,6 +6,8 @@ sigma(4 f(x)), so f = 0 is the true boundary and the best accuracy that any clas
 
 import numpy as np
 
+from helpers.progress import track
+
 WORLDS = {
     "line": lambda x: x[:, 0] + 0.5 * x[:, 1],
     "ring": lambda x: 2 - np.hypot(x[:, 0], x[:, 1]),
@@ -53,12 +55,11 @@ def classifiers():
 def compare(worlds=tuple(WORLDS), n=300, seeds=5, n_test=4000):
     """{(world, classifier): accuracies on new points, one a seed}."""
     scores = {}
-    for world in worlds:
-        for seed in range(seeds):
-            x, y = sample(world, n, seed)
-            test, test_y = sample(world, n_test, 1000 + seed)
-            for name, model in classifiers().items():
-                scores.setdefault((world, name), []).append(float(model.fit(x, y).score(test, test_y)))
+    for world, seed in track([(world, seed) for world in worlds for seed in range(seeds)], "worlds"):
+        x, y = sample(world, n, seed)
+        test, test_y = sample(world, n_test, 1000 + seed)
+        for name, model in classifiers().items():
+            scores.setdefault((world, name), []).append(float(model.fit(x, y).score(test, test_y)))
     return scores
 
 

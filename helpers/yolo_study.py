@@ -1,4 +1,4 @@
-"""What lecture 08 measures about YOLO: anchors, the ceiling of the coding, and the recorded ablation.
+"""What lecture 08 measures about YOLO: anchors, the ceiling of the coding, and the recorded ablations.
 
 The scenes of an experiment are drawn from its seed, training and test scenes from digits and photographs that
 share nothing (helpers/scenes.py). Nothing is chosen on the test scenes: an arm changes one thing of `BASE`.
@@ -9,10 +9,12 @@ from functools import lru_cache, partial
 import numpy as np
 import torch
 
-from helpers import yolo_model
+from helpers import yolo_model, yolo_v1
 from helpers.average_precision import calibration, evaluate, overlaps
 from helpers.data import UserError
-from helpers.detection import kmeans_anchors, mean_best_iou, xyxy_to_cxcywh
+from helpers.detection import kmeans_anchors, mean_best_iou, nms, xyxy_to_cxcywh
+from helpers.progress import track
+from helpers.training import fit
 from helpers.yolo import best_anchor, decode_v3, detections, offsets, targets
 from helpers.yolo_train import SceneSet, train_detector
 
@@ -76,7 +78,7 @@ METHODS = {"k-means, 1 - IoU": kmeans_anchors, "k-means, Euclid": euclid_anchors
 def anchor_curves(ks, seeds, train, test):
     """{method: (seeds, len(ks)) mean best IoU with the held-out sizes `test` (M, 2)}; fitted on `train` (N, 2)."""
     return {name: np.array([[mean_best_iou(test.double(), make(train, k, seed)).item() for k in ks]
-                            for seed in range(seeds)]) for name, make in METHODS.items()}  # fmt: skip
+                            for seed in track(range(seeds), name)]) for name, make in METHODS.items()}  # fmt: skip
 
 
 # ---------------------------------------------------------------- the ceiling of the coding
@@ -172,3 +174,59 @@ def ablation(scale):
     """The small YOLO with one thing changed at a time."""
     settings = {"tiny": (16, 12, 96, 1, 4), "small": (400, 200, 128, 12, 8), "full": (8000, 1000, 160, 60, 16)}[scale]
     return {arm: partial(_ablation, change, *settings) for arm, change in ABLATION.items()}
+
+
+# ---------------------------------------------------------------- what the end of YOLOv1 costs
+
+
+def any_digit(pictures, limit=0.45):
+    """The same boxes, all of one class: is there a digit at all? Of detections, doubles across the classes go."""
+    one_class = []
+    for picture in pictures:
+        picture = picture | {"labels": picture["labels"] * 0}
+        if "scores" in picture:
+            kept = nms(picture["boxes"], picture["scores"], limit)
+            picture = {name: value[kept] for name, value in picture.items()}
+        one_class.append(picture)
+    return one_class
+
+
+def place(found, truths):
+    """AP50 of finding any digit, without naming it."""
+    return evaluate(any_digit(found), any_digit(truths)).ap(0.5)
+
+
+def train_v1(data, *, epochs, seed, connected=True, lr=2e-3, batch_size=16):
+    """A YOLOv1 on a `SceneSet`, with the augmentation and the cycle of the learning rate of `train_detector`."""
+    side = data.size[0] // 16
+    torch.manual_seed(seed)
+    model = yolo_v1.network(side, connected=connected).to(memory_format=torch.channels_last)
+    optimizer = torch.optim.AdamW(model.parameters(), lr, weight_decay=5e-3)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, lr, total_steps=epochs * -(-len(data) // batch_size), pct_start=0.2, cycle_momentum=False)
+    fit(model, data, step=yolo_v1.make_step(side), optimizer=optimizer, scheduler=schedule, schedule_by="step",
+        epochs=epochs, batch_size=batch_size, augment=yolo_model.make_augment(), clip=10.0, seed=seed,
+        label="YOLOv1")  # fmt: skip
+    return model
+
+
+def _end(kind, seed, n, n_test, size, epochs):
+    data, test = draw(n, seed, "train", size), draw(n_test, seed, "test", size)
+    if kind == "v3":
+        model, _ = train_detector(data, epochs=epochs, seed=seed, strides=(16,), residuals=0, label="YOLOv3")
+        found = yolo_model.predict(model, test.images)
+    else:
+        model = train_v1(data, epochs=epochs, seed=seed, connected=kind == "connected")
+        found = yolo_v1.predict(model, test.images, size // 16)
+    return {"map50": evaluate(found, test.truths()).ap(0.5), "place": place(found, test.truths()),
+            "parameters": sum(p.numel() for p in model.parameters())}  # fmt: skip
+
+
+def ends(scale):
+    """YOLOv1, the same with convolutions for its fully connected layers, and a v3 head: four convolutions before
+    each, one grid, the same scenes."""
+    sizes = {"tiny": (16, 12, 96, 1), "small": (1000, 200, 128, 8), "full": (8000, 1000, 160, 40)}
+    few = dict(zip(("n", "n_test", "size", "epochs"), sizes[scale]))
+    many = few | {"epochs": 4 * few["epochs"]}
+    return {"v1": partial(_end, "connected", **few), "v1, four times as long": partial(_end, "connected", **many),
+            "v1, convolutions at its end": partial(_end, "convolutions", **few), "v3": partial(_end, "v3", **few)}

@@ -84,18 +84,39 @@ def loss_v1(output, truth, side, num=2, classes=10, coord=5.0, noobject=0.5):
     return {"loss": box + objectness + kind, "box": box, "objectness": objectness, "class": kind}
 
 
-def network(side=6, num=2, classes=10, width=16, hidden=256):
+class Cellwise(nn.Module):
+    """(B, K + 5 n, S, S), a column of numbers for each cell, -> the vector (B, S^2 (K + 5 n)) of YOLOv1."""
+
+    def __init__(self, num, classes):
+        super().__init__()
+        self.sizes = [classes, num, 4 * num]
+
+    def forward(self, x):
+        return torch.cat([part.flatten(1) for part in x.movedim(1, -1).split(self.sizes, -1)], 1)
+
+
+def network(side=6, num=2, classes=10, width=16, hidden=256, connected=True):
     """Four convolutions of stride 2 over a picture of side * 16 pixels, then two fully connected layers that see
-    all of it. (B, 3, H, W) in 0..1 -> (B, side^2 (classes + 5 num))."""
+    all of it. (B, 3, H, W) in 0..1 -> (B, side^2 (classes + 5 num)).
+
+    connected=False is no YOLOv1: two convolutions stand in their place, the same weights for every cell.
+    """
     layers, channels = [], 3
     for filters in (width, 2 * width, 4 * width, 4 * width):
         layers += [nn.Conv2d(channels, filters, 3, 2, 1, bias=False), nn.BatchNorm2d(filters), nn.LeakyReLU(0.1)]
         channels = filters
-    end = nn.Linear(hidden, side * side * (classes + 5 * num))
+    if connected:
+        cells = side * side
+        layers += [nn.Flatten(), nn.Linear(channels * cells, hidden), nn.LeakyReLU(0.1),
+                   nn.Linear(hidden, cells * (classes + 5 * num))]  # fmt: skip
+        end = layers[-1]
+    else:
+        cells, end = 1, nn.Conv2d(hidden, classes + 5 * num, 1)
+        layers += [nn.Conv2d(channels, hidden, 3, 1, 1), nn.LeakyReLU(0.1), end, Cellwise(num, classes)]
     with torch.no_grad():                        # at first: no class, no confidence, a box in mid-cell
         end.weight.mul_(0.1)
-        end.bias.zero_()[-side * side * num * 4:].view(-1, 4).copy_(torch.tensor([0.5, 0.5, 0.45, 0.5]))
-    return nn.Sequential(*layers, nn.Flatten(), nn.Linear(channels * side * side, hidden), nn.LeakyReLU(0.1), end)
+        end.bias.zero_()[-cells * num * 4:].view(-1, 4).copy_(torch.tensor([0.5, 0.5, 0.45, 0.5]))
+    return nn.Sequential(*layers)
 
 
 def make_step(side=6, num=2, classes=10):

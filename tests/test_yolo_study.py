@@ -125,10 +125,20 @@ def test_training_helps_and_the_score_sees_it():
     assert set(after) == {"map", "map50", "map75", "map_small", "map_medium", "rank", "gap"}
 
 
-def test_recorded_command_on_a_tiny_scale(tmp_path):
-    done = CliRunner().invoke(app, ["experiment", "yolo-ablation", "--seeds", "1", "--scale", "tiny", "--folder",
-                                    str(tmp_path), "--json"])
+@pytest.mark.parametrize("name", ["yolo-ablation", "yolo-v1"])
+def test_recorded_command_on_a_tiny_scale(tmp_path, name):
+    done = CliRunner().invoke(app, ["experiment", name, "--seeds", "1", "--scale", "tiny", "--folder", str(tmp_path),
+                                    "--json"])  # fmt: skip
     assert done.exit_code == 0, done.output
-    assert json.loads(done.stdout.strip().split("\n")[-1])["runs"] == len(yolo_study.ABLATION)
-    record = Record("yolo-ablation", tmp_path)
-    assert all(0 <= record[arm, "map50"][0] <= 1 for arm in yolo_study.ABLATION)
+    assert json.loads(done.stdout.strip().split("\n")[-1])["runs"] == len(arms(name, "tiny"))
+    record = Record(name, tmp_path)
+    assert all(0 <= record[arm, "map50"][0] <= 1 for arm in arms(name, "tiny"))
+
+
+def test_any_digit_looks_at_places_alone(scenes):
+    truths = scenes.truths()
+    wrong = [{"boxes": torch.tensor(t["boxes"]), "labels": torch.tensor((t["labels"] + 1) % 10),
+              "scores": torch.ones(len(t["labels"]))} for t in truths]  # fmt: skip
+    assert evaluate(wrong, truths).ap(0.5) < 0.1 and yolo_study.place(wrong, truths) == pytest.approx(1)
+    twice = [{k: torch.cat([v, v]) for k, v in one.items()} for one in wrong]               # doubles go, as in NMS
+    assert [len(one["labels"]) for one in yolo_study.any_digit(twice)] == [len(t["labels"]) for t in truths]

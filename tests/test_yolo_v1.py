@@ -143,3 +143,29 @@ def test_step_leaves_nothing_on_the_cpu():
     model = yolo_v1.network().to("meta")
     batch = torch.zeros(2, 3, 96, 96, dtype=torch.uint8, device="meta"), torch.zeros(2, 3, 5, device="meta")
     assert yolo_v1.make_step()(model, batch)["loss"].device.type == "meta"
+
+
+def test_the_cells_of_a_convolution_are_read_as_those_of_the_vector():
+    """A column of numbers for each cell, put where section 2 of the paper has it, read by `split` and `decode_v1`."""
+    cell = torch.rand(2, K + 5 * N, S, S, generator=torch.Generator().manual_seed(0))
+    probability, confidence, box = yolo_v1.split(yolo_v1.Cellwise(N, K)(cell), S, N, K)
+    for row, column in ((0, 0), (1, 2), (S - 1, 0)):
+        one = cell[:, :, row, column]
+        assert torch.equal(probability[:, row, column], one[:, :K])
+        assert torch.equal(confidence[:, row, column], one[:, K : K + N])
+        assert torch.equal(box[:, row, column].flatten(1), one[:, K + N :])
+    boxes, scores = yolo_v1.decode_v1(yolo_v1.Cellwise(N, K)(cell), S, N, K)
+    assert torch.equal(boxes.view(2, S, S, N, 4)[:, 1, 2, 0, 0], (cell[:, K + N, 1, 2] + 2) / S)
+    assert torch.equal(scores.view(2, S, S, N, K)[:, 1, 2, 1], cell[:, K + 1, 1, 2, None] * cell[:, :K, 1, 2])
+
+
+def test_without_its_connected_end_it_moves_along_with_the_picture():
+    """The same weights for every cell: away from the border a picture moved by a cell gives an answer moved by one."""
+    torch.manual_seed(0)
+    model = yolo_v1.network(6, connected=False).eval()
+    assert model(torch.zeros(1, 3, 96, 96)).shape == yolo_v1.network(6)(torch.zeros(2, 3, 96, 96))[:1].shape
+    x = torch.zeros(1, 3, 96, 96)
+    x[..., 40:56, 32:48] = torch.rand(3, 16, 16)
+    here, there = (yolo_v1.split(model(y), 6, 2, 10)[0] for y in (x, x.roll(16, -1)))
+    torch.testing.assert_close(here[:, 2:4, 1:4], there[:, 2:4, 2:5], atol=1e-5, rtol=1e-4)
+    assert (here[:, 2:4, 1:4] - there[:, 2:4, 1:4]).abs().max() > 1e-4
