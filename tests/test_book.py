@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from functools import partial
 from html.parser import HTMLParser
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -32,10 +33,13 @@ def book():
         yield Path(os.environ["DLM_BOOK"]).resolve()
         return
     with tempfile.TemporaryDirectory(prefix="dlm-book-") as out:
+        began = time.monotonic()
         run = subprocess.run([sys.executable, "-c", "from jupyter_book.cli.main import main; main()", "build",
                               str(ROOT), "--all", "-W", "-n", "--keep-going", "--path-output", out],
                              capture_output=True, text=True)
         assert run.returncode == 0, run.stdout[-3000:] + run.stderr[-3000:]
+        seconds = time.monotonic() - began
+        assert seconds < 60, f"`make book` took {seconds:.0f} s; a minute is the limit"
         yield Path(out, "_build", "html")
 
 

@@ -1,12 +1,16 @@
 """COURSE_SCALE=full: the same cells with more data and longer training, checked with stand-ins on this machine.
 
 Each call of a notebook that depends on FULL is made at both scales against a stand-in that has the real function's
-signature, so an argument that it does not know, or a scale that changes nothing, is noticed without a GPU. That the
-experiments' arms exist at scale full, with the same names, is checked for each experiment.
+signature, so an argument that it does not know, or a scale that changes nothing, is noticed without a GPU. Then every
+cell is run at full scale, on the first few pictures and for one epoch (tests/full_scale.py). That the experiments'
+arms exist at scale full, with the same names, is checked for each experiment.
 """
 import ast
 import builtins
 import inspect
+import os
+import subprocess
+import sys
 from pathlib import Path
 from unittest.mock import MagicMock
 
@@ -92,6 +96,15 @@ def test_what_depends_on_the_scale_can_be_called_at_full_scale(path):
     assert full and len(small) == len(full)
     same = [call for (call, a), (_, b) in zip(small, full) if a == b]
     assert not same, f"the scale changes nothing in {same}"
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_every_cell_runs_at_full_scale_on_small_stand_ins(path):
+    run = subprocess.run([sys.executable, ROOT / "tests" / "full_scale.py", path], capture_output=True, text=True,
+                         env={**os.environ, "COURSE_SCALE": "full", "DLM_PROGRESS": "0", "MPLBACKEND": "agg"})
+    assert run.returncode == 0, run.stderr[-3000:]
+    calls = [line for line in run.stdout.splitlines() if line.startswith("asked for")]
+    assert calls, "nothing that depends on the scale was asked for"
 
 
 def test_a_fault_in_the_full_branch_is_noticed():

@@ -40,6 +40,11 @@ def test_the_first_use_of_a_word_is_linked(text, links):
     assert linked(text) == links
 
 
+def test_a_line_break_in_the_source_does_not_hide_a_term():
+    assert linked("the average", "\n", "precision") == [("average\nprecision", "average precision (AP)")]
+    assert linked("the average", nodes.literal("", "\n"), "precision") == []
+
+
 def test_code_links_and_headings_stay_as_they_are():
     assert linked(nodes.literal("", "batch"), nodes.reference("", "", nodes.Text("the class"), refuri="x")) == []
     assert linked(nodes.emphasis("", "", nodes.Text("a batch"))) == [("batch", "batch")]

@@ -44,9 +44,24 @@ def spelled(text, known):
                 return spelling
 
 
+def joined(doctree):
+    """Make neighbouring texts one: a line break in the source cuts them, also within a term of two words."""
+    for parent in list(doctree.findall(nodes.TextElement)):
+        done = []
+        for child in parent.children:
+            if done and isinstance(child, nodes.Text) and isinstance(done[-1], nodes.Text):
+                done[-1] = nodes.Text(done[-1].astext() + child.astext())
+            else:
+                done.append(child)
+        if len(done) < len(parent.children):
+            parent.children = []
+            parent.extend(done)
+
+
 def link(doctree, docname, known):
     """Turn the first use of each term in the paragraphs of a page into a link; returns the terms that were found."""
     words, found = pattern(known), set()
+    joined(doctree)
     for text in list(doctree.findall(nodes.Text)):
         parents, node = [], text.parent
         while node is not None:
