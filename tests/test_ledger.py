@@ -52,6 +52,13 @@ def test_a_sentence_means_nothing_but_itself_in_markdown():
     assert html.count("<td") == 5 and 'href="page.html#claim-0"' in html
 
 
+def test_tiny_numbers_are_shown_in_powers_of_ten():
+    rows = ledger.table([ledger.Claim("x", "0.000000000000001", "", "", 1, "at most 0.0000010 rad", "", "claim-0"),
+                         ledger.Claim("y", "0.123456 x", "0.1", "0.2", 3, "at least 12.000000", "", "claim-1")], "")
+    assert "| 1e-15 | one\u00a0number | 1 | at most 1e-06 rad |" in rows
+    assert "| 0.123456 x | 0.1\u00a0to\u00a00.2 | 3 | at least 12.000000 |" in rows
+
+
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_every_claim_of_a_notebook_is_in_the_ledger(path):
     """Counted in the file's text, which the ledger does not read."""

@@ -72,13 +72,19 @@ def plain(text):
     return MARKS.sub(r"\\\1", text)
 
 
+def short(text):
+    """A number with more than six decimals, as cards show tiny differences, in powers of ten: 0.0000010 -> 1e-06."""
+    return re.sub(r"-?\d+\.\d{7,}", lambda number: f"{float(number[0]):.3g}", text)
+
+
 def table(found, page):
     """A Markdown table of claims whose cards stand on `page` (an address; "" for this page itself)."""
     lines = ["| Claim | Measured | 95 % interval | n | Needed |", "|---|---:|---:|---:|---|"]
     for claim in found:
         link = f'<a class="reference internal" href="{escape(page)}#{claim.anchor}">{plain(claim.sentence)}</a>'
-        between = (f"{claim.low} to {claim.high}" if claim.low else "one number").replace(" ", "\u00a0")
-        lines.append(f"| {link} | {plain(claim.value)} | {between} | {claim.n} | {plain(claim.bound)} |")
+        between = (f"{short(claim.low)} to {short(claim.high)}" if claim.low else "one number").replace(" ", "\u00a0")
+        lines.append(f"| {link} | {plain(short(claim.value))} | {between} | {claim.n} | "
+                     f"{plain(short(claim.bound))} |")
     return "\n".join(lines)
 
 
