@@ -205,7 +205,8 @@ def origin(stem, record):
         facts.append(f"scale {record['scale']}")
     if isinstance(record.get("seconds"), (int, float)):
         facts.append(clock(record["seconds"]))
-    facts += [f"{record[key]} {key if record[key] != 1 else key[:-1]}" for key in ("cores", "threads") if record.get(key)]
+    facts += [f"{record[key]} {key if record[key] != 1 else key[:-1]}" for key in ("cores", "threads")
+              if record.get(key)]
     facts += [f"device {record[key]}" for key in ("device",) if isinstance(record.get(key), str)]
     versions = record.get("versions") or ({"torch": record["torch"]} if record.get("torch") else {})
     if versions:
