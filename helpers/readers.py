@@ -143,6 +143,18 @@ class Reader(nn.Module):
         return torch.cat(parts, dim=1)
 
 
+@torch.no_grad()
+def deletions(model, row):
+    """What each word adds: the logit of a text less its logit without that word, (T,). row (T,) or (T, G), T >= 2.
+
+    Leave-one-out, the plainest measure of what a word does (Li, Monroe and Jurafsky 2016).
+    """
+    size = len(row)
+    others = ~torch.eye(size, dtype=torch.bool, device=row.device)
+    shorter = row.expand(size, *row.shape)[others].view(size, size - 1, *row.shape[1:])
+    return model(row[None]) - model(shorter)
+
+
 def reading_step(model, batch):
     """Sums over the batch: weighted cross-entropy, correct answers."""
     ids, y = batch

@@ -30,9 +30,10 @@ READERS = {         # --model NAME: the encoder's settings and the pooling
 }
 HINTED = ("hinted",)                # these read tokens with `ngrams.Hints`, what counting says of them
 SPELLED = ("spelled", "best")       # these read tokens with their character n-grams, of these lengths:
-SPELLING = {"word": (3, 5), "space": (1, 3), "morpheme": (1, 3), "syllable": (1, 3), "jamo": (1, 3)}
+SPELLING = {unit: (3, 5) if unit == "word" else (1, 3) for unit in UNITS}
 LINEAR = {"naive-bayes": naive_bayes, "tfidf": tfidf_regression, "linear": ratio_regression}
-GRAMS = {"word": (1, 2), "space": (1, 2), "morpheme": (1, 2), "syllable": (1, 3), "jamo": (1, 7)}
+GRAMS = {"word": (1, 2), "space": (1, 2), "morpheme": (1, 2), "syllable": (1, 3), "jamo": (1, 7),
+         "syllable+morpheme": (1, 3)}  # fmt: skip
 
 
 class Classifier:

@@ -158,7 +158,8 @@ def korean(scale):
     from importlib.util import find_spec
 
     epochs, limit = {"tiny": (1, 60), "small": (2, None), "full": (8, None)}[scale]
-    units = ["space", "syllable", "jamo"] + (["morpheme"] if scale != "tiny" or find_spec("kiwipiepy") else [])
-    arms = {f"{kind}, {unit}": partial(_korean, kind, unit, epochs, limit, {})
-            for kind in ("linear", "lstm") for unit in units}  # fmt: skip
-    return arms | {f"hinted three, {units[-1]}": partial(_korean, "hinted", units[-1], epochs, limit, {"members": 3})}
+    able = scale != "tiny" or find_spec("kiwipiepy")                    # it is optional, and a quick run needs none
+    units = ["space", "syllable", "jamo"] + ["morpheme"] * bool(able)
+    kinds = [("linear", unit, {}) for unit in units + ["syllable+morpheme"] * bool(able)]
+    kinds += [("lstm", unit, {}) for unit in units] + [("hinted", units[-1], {"members": 3})]
+    return {f"{kind}, {unit}": partial(_korean, kind, unit, epochs, limit, options) for kind, unit, options in kinds}

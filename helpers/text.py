@@ -74,7 +74,13 @@ def _plain(text):
     return unicodedata.normalize("NFC", text).lower()
 
 
-UNITS = {"word": words, "space": spaces, "syllable": syllables, "jamo": jamo, "morpheme": morphemes}
+def both(text):
+    """Syllables, then morphemes: one list, whose n-grams are those of either and a few that cross over."""
+    return syllables(text) + morphemes(text)
+
+
+UNITS = {"word": words, "space": spaces, "syllable": syllables, "jamo": jamo, "morpheme": morphemes,
+         "syllable+morpheme": both}
 
 
 def ngrams(tokens, low, high):

@@ -9,7 +9,16 @@ import torch.nn as nn
 import torch.nn.functional as F
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from helpers.readers import Encoder, LanguageModel, Reader, language_step, locked_dropout, reading_step, reverse
+from helpers.readers import (
+    Encoder,
+    LanguageModel,
+    Reader,
+    deletions,
+    language_step,
+    locked_dropout,
+    reading_step,
+    reverse,
+)
 from helpers.text import PAD, UNKNOWN, pad
 
 ROWS = [[2, 5, 7, 3], [4], [], [9, 9, 8, 2, 6, 3, 3]]
@@ -116,6 +125,31 @@ def test_pooling_by_hand():
     h = model.encoder(pad(ROWS), LENGTHS)[0][0, :4]
     wanted = (model.query(h).softmax(0) * h).sum(0)
     assert (model.pool(model.encoder(pad(ROWS), LENGTHS), real)[0] - wanted).abs().max() < 1e-12
+
+
+def test_attention_by_hand():
+    model, row = build("attention", bidirectional=True), torch.tensor(ROWS[3])
+    h = torch.cat(model.encoder(row[None], LENGTHS[3:]), dim=2)[0]      # (T, 2H)
+    scores = [math.exp(sum(q * x for q, x in zip(model.query.weight[0].tolist(), state))) for state in h.tolist()]
+    wanted = torch.tensor(scores, dtype=torch.float64) / sum(scores)    # the query's bias cancels
+    weights = model.attention(pad(ROWS))
+    assert (weights[3] - wanted).abs().max() < 1e-12 and (weights.sum(dim=1) - (LENGTHS > 0).double()).abs().max() < 1e-12
+    assert (model.head(wanted @ h) - model(row[None])).abs() < 1e-12
+
+
+def test_deletions():
+    row = torch.tensor(ROWS[3])
+    model = build("mean", cell=None)                                    # w·mean of the others, in closed form
+    with torch.no_grad():
+        x = model.encoder.embedding(row)
+        wanted = (x.mean(dim=0) - (x.sum(dim=0) - x) / (len(row) - 1)) @ model.head[1].weight[0]
+    assert (deletions(model, row) - wanted).abs().max() < 1e-12
+    for pooling in ("attention", "concat"):
+        model = build(pooling, bidirectional=True)
+        wanted = [(model(row[None]) - model(torch.cat([row[:t], row[t + 1:]])[None])).item() for t in range(len(row))]
+        assert deletions(model, row).tolist() == pytest.approx(wanted, abs=1e-12)
+    spelled = torch.stack([row, row], dim=1)
+    assert deletions(model, spelled).shape == (len(row),)
 
 
 def test_reverse():

@@ -217,9 +217,10 @@ def test_korean_reviews_linear():
     assert np.mean(accuracies) > 0.835
 
 
-def test_the_stored_classifier_is_as_good_as_its_record_says():
-    """checkpoints/sentiment-reviews: an LSTM of 16-bit numbers, asked about the films that it was not trained on."""
-    folder = Path(__file__).parents[1] / "checkpoints" / "sentiment-reviews"
+@pytest.mark.parametrize("name", ["sentiment-reviews", "sentiment-attention"])
+def test_a_stored_classifier_is_as_good_as_its_record_says(name):
+    """16-bit numbers, asked about the films that the classifier was not trained on."""
+    folder = Path(__file__).parents[1] / "checkpoints" / name
     facts = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
     assert sum(path.stat().st_size for path in folder.iterdir()) < 3e6
     assert facts["command"].startswith("python -m helpers sentiment train ") and facts["measured_on"] == "test"
