@@ -78,8 +78,8 @@ def train(
     rescore: Annotated[bool, typer.Option("--rescore", help="Teach the objectness to be the IoU.")] = False,
     anchor_iou: Annotated[float, typer.Option(min=0, max=1, help="Every anchor whose shape overlaps an object more "
                                                                  "answers for it; 1: the best alone.")] = 0.4,
-    flip: Annotated[str | None, typer.Option(help="Mirrored copies: none, horizontal or both (also upside "
-                                                  "down).")] = None,
+    flip: Annotated[str | None, typer.Option(help="Mirror images, in training and when it is used: none, horizontal "
+                                                  "or both (also upside down).")] = None,
     scenes: Annotated[int, typer.Option(min=1, help="Training scenes to render.")] = SCENES["train"],
     seed: cli.Seed = 0, batch_size: cli.BatchSize = 16, lr: cli.LearningRate = None, resume: cli.Resume = False,
     device: cli.Device = "auto", precision: cli.Precision = "auto", compile: cli.Compile = False,

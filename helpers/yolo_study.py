@@ -225,7 +225,7 @@ def _end(kind, seed, n, n_test, size, epochs):
 def ends(scale):
     """YOLOv1, the same with convolutions for its fully connected layers, and a v3 head: four convolutions before
     each, one grid, the same scenes."""
-    sizes = {"tiny": (16, 12, 96, 1), "small": (1000, 200, 128, 8), "full": (8000, 1000, 160, 40)}
+    sizes = {"tiny": (16, 12, 96, 1), "small": (1000, 200, 128, 5), "full": (8000, 1000, 160, 40)}
     few = dict(zip(("n", "n_test", "size", "epochs"), sizes[scale]))
     many = few | {"epochs": 4 * few["epochs"]}
     return {"v1": partial(_end, "connected", **few), "v1, four times as long": partial(_end, "connected", **many),
