@@ -133,7 +133,8 @@ def test_attention_by_hand():
     scores = [math.exp(sum(q * x for q, x in zip(model.query.weight[0].tolist(), state))) for state in h.tolist()]
     wanted = torch.tensor(scores, dtype=torch.float64) / sum(scores)    # the query's bias cancels
     weights = model.attention(pad(ROWS))
-    assert (weights[3] - wanted).abs().max() < 1e-12 and (weights.sum(dim=1) - (LENGTHS > 0).double()).abs().max() < 1e-12
+    assert (weights[3] - wanted).abs().max() < 1e-12
+    assert (weights.sum(dim=1) - (LENGTHS > 0).double()).abs().max() < 1e-12
     assert (model.head(wanted @ h) - model(row[None])).abs() < 1e-12
 
 
