@@ -75,8 +75,9 @@ def _plain(text):
 
 
 def both(text):
-    """Syllables, then morphemes: one list, whose n-grams are those of either and a few that cross over."""
-    return syllables(text) + morphemes(text)
+    """Syllables, a space, then morphemes: one list, whose n-grams are those of either (and a few that cross over)."""
+    found = syllables(text)
+    return [*found, " ", *morphemes(text)] if found else []
 
 
 UNITS = {"word": words, "space": spaces, "syllable": syllables, "jamo": jamo, "morpheme": morphemes,

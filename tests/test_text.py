@@ -58,7 +58,7 @@ def test_morphemes():
     pytest.importorskip("kiwipiepy", reason="the optional package kiwipiepy is not installed")
     forms = [unit.split("/")[0] for unit in text.morphemes("영화를 보았다")]
     assert forms[:2] == ["영화", "를"] and "보" in forms
-    assert text.both("영화") == ["영", "화", "영화/NNG"] and text.both("") == []
+    assert text.both("영화") == ["영", "화", " ", "영화/NNG"] and text.both("") == []
 
 
 def test_without_kiwi_one_clear_line(monkeypatch):
