@@ -80,15 +80,72 @@ def claim(sentence, value, *, at_least=None, at_most=None, between=None, unit=""
     card = Card(sentence, known, low, high, unit, digits)
     if not card.holds:
         raise ClaimFailed(f"{sentence}: measured {card.measured}, needed {card.bound}")
+    _show(card)
+
+
+def table(head, *rows, digits=3):
+    """Show measurements as a table: a page's width in the book, aligned text in a terminal.
+
+    head  the names of the columns; the first one names the rows
+    rows  one list each: its name, then texts, numbers, `Interval`s, or lists with one value per seed, which are
+          shown as mean and t-interval; digits: decimals of numbers that are not whole
+    """
+    wrong = [row[0] for row in rows if len(row) != len(head)]
+    if wrong or not rows:
+        raise ValueError(f"a table needs rows of {len(head)} cells, one a column" + f"; look at {wrong}" * bool(wrong))
+    _show(Table(tuple(map(str, head)), tuple(tuple(_cell(x, digits) for x in row) for row in rows)))
+
+
+def _cell(x, digits):
+    """A value as (number or text, interval or "")."""
+    if isinstance(x, str):
+        return x, ""
+    if isinstance(x, (int, np.integer)) and not isinstance(x, bool):
+        return f"{x:,}", ""
+    known = x if isinstance(x, Interval) else interval(x)
+    part = "" if known.n == 1 else f"[{known.low:.{digits}f}, {known.high:.{digits}f}]"
+    return f"{known.mean:.{digits}f}", part
+
+
+def _show(thing):
     try:
         from IPython import get_ipython
         from IPython.display import display
     except ImportError:
         get_ipython = lambda: None  # noqa: E731
     if get_ipython() is None:
-        print(card)
+        print(thing)
     else:
-        display(card)
+        display(thing)
+
+
+@dataclass(frozen=True)
+class Table:
+    """What `table` shows: a line of text a row, and the same as HTML."""
+
+    head: tuple
+    rows: tuple
+
+    def _right(self, column):
+        return all(row[column][0][:1] in "-+0123456789" for row in self.rows if row[column][0])
+
+    def __repr__(self):
+        lines = [self.head, *([f"{text} {part}".strip() for text, part in row] for row in self.rows)]
+        widths = [max(map(len, column)) for column in zip(*lines)]
+        return "\n".join("  ".join(text.ljust(width) for text, width in zip(line, widths)).rstrip() for line in lines)
+
+    def _repr_html_(self):
+        side = ["right" if i and self._right(i) else "left" for i in range(len(self.head))]
+        html = '<table class="measured"><thead><tr>'
+        html += "".join(f'<th scope="col" style="text-align:{s}">{escape(h)}</th>' for h, s in zip(self.head, side))
+        html += "</tr></thead><tbody>"
+        for row in self.rows:
+            html += f'<tr><th scope="row" style="text-align:left">{escape(row[0][0])}</th>'
+            for (text, part), s in zip(row[1:], side[1:]):
+                part = f' <span style="white-space:nowrap">{escape(part)}</span>' if part else ""
+                html += f'<td style="text-align:{s}">{escape(text)}{part}</td>'
+            html += "</tr>"
+        return html + "</tbody></table>"
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,7 @@ from helpers import data
 from helpers.blades import SPECIES, Blade, Dice, noise, planes, ramp
 from helpers.data import UserError
 from helpers.lesions import paint
+from helpers.progress import track
 
 CLASSES = [
     "Apple___Apple_scab", "Apple___Black_rot", "Apple___Cedar_apple_rust", "Apple___healthy",
@@ -297,7 +298,7 @@ def dataset(per_class, seed, domain="lab", size=64):
         raise UserError(f"per_class is {per_class}: ask for at least one picture a class")
     n = len(CLASSES)
     images = np.empty((per_class * n, 3, size, size), np.uint8)
-    for k in range(per_class * n):
+    for k in track(range(per_class * n), "leaves"):
         images[k] = render(k % n, seed, domain, size, k // n).transpose(2, 0, 1)
     return images, np.arange(per_class * n, dtype=np.int64) % n
 

@@ -114,7 +114,7 @@ def check(answer, *cases, gives=None, hint="", atol=1e-4):
 
 
 def _sentence(text, hint):
-    return f"{text} Hint: {hint}" if hint else text
+    return f"{text}\nHint: {hint}" if hint else text
 
 
 def _short(value):

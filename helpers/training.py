@@ -397,17 +397,18 @@ def fit(
 
 def evaluate(model, data, *, step, batch_size=256, device="auto", precision="no", workers=0):
     """Means over all of `data`: {"loss": ..., ..., "n": N}. Every sample counts once, whatever the batch size."""
-    return _evaluate(engine(device, precision), model, data, step, batch_size, workers)
+    return _evaluate(engine(device, precision), model, data, step, batch_size, workers, "evaluate")
 
 
 @torch.no_grad()
-def _evaluate(acc, model, data, step, batch_size, workers):
+def _evaluate(acc, model, data, step, batch_size, workers, label=None):
     if len(data) == 0:
         raise UserError("the set to evaluate on is empty")
     batches = Batches(len(data), batch_size, shuffle=False, rank=acc.process_index, world=acc.num_processes)
     was_training, total = model.training, {}
     model.to(acc.device).eval()
-    for i, batch in enumerate(loader(data, batches, workers, pin=acc.device.type == "cuda")):
+    arriving = loader(data, batches, workers, pin=acc.device.type == "cuda")
+    for i, batch in enumerate(track(arriving, label, len(batches)) if label else arriving):
         with acc.autocast():
             _add(total, step(model, move(batch, acc.device)), batches.share(i))
     model.train(was_training)
@@ -426,7 +427,8 @@ def predict(model, data, *, batch_size=256, device="auto", precision="no", worke
         raise UserError("there is nothing to predict: the set is empty")
     was_training, rows = model.training, []
     model.to(acc.device).eval()
-    for batch in loader(data, Batches(len(data), batch_size, shuffle=False), workers):
+    batches = Batches(len(data), batch_size, shuffle=False)
+    for batch in track(loader(data, batches, workers), "predict", len(batches)):
         x = batch[0] if isinstance(batch, (tuple, list)) else batch
         with acc.autocast():
             rows.append((forward or model)(move(x, acc.device)).float().cpu())

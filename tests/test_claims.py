@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from helpers.claims import Card, ClaimFailed, Interval, claim, interval, proportion
+from helpers.claims import Card, ClaimFailed, Interval, Table, _cell, claim, interval, proportion, table
 
 
 @settings(deadline=None)
@@ -154,3 +154,31 @@ def test_cards_look_the_same_in_every_process():
     """The id comes from a checksum: Python's own hash of a string differs from process to process."""
     card = Card("a sentence", interval(1.0), 0.5, None, "", 3)
     assert 'id="claim-a71a1427"' in card._repr_html_()
+
+
+def test_a_table_shows_numbers_intervals_and_seeds():
+    shown = Table(("way", "score", "n"), (_row("a & b", [1.0, 3.0], 12345), _row("c", Interval(0.5, 0.25, 0.75, 3), 7)))
+    assert repr(shown).splitlines() == [
+        "way    score                    n",
+        "a & b  2.000 [-10.706, 14.706]  12,345",
+        "c      0.500 [0.250, 0.750]     7",
+    ]
+    html = shown._repr_html_()
+    assert 'scope="row" style="text-align:left">a &amp; b<' in html and html.count('<th scope="col"') == 3
+    assert re.findall(r'text-align:(\w+)">(?:2\.000|way)', html) == ["left", "right"]
+    assert '<span style="white-space:nowrap">[0.250, 0.750]</span>' in html
+
+
+def _row(*values):
+    return tuple(_cell(value, 3) for value in values)
+
+
+def test_a_table_prints_without_a_notebook(capsys):
+    table(["what", "share"], ["one value", [0.25]], ["a text", "none"], digits=2)
+    assert capsys.readouterr().out == "what       share\none value  0.25\na text     none\n"
+
+
+@pytest.mark.parametrize("rows", [[], [["a", 1, 2]], [["a", 1], ["b"]]])
+def test_a_table_with_holes_is_an_error(rows):
+    with pytest.raises(ValueError, match="rows of 2 cells"):
+        table(["a", "b"], *rows)
