@@ -31,7 +31,7 @@ MEASURES = {                        # what a record's short names stand for; a n
     "measured 100": "left after 100 steps", "balanced": "balanced accuracy",
     "shuffled": "balanced accuracy, words shuffled", "greedy": "exact match, greedy", "beam": "exact match, beam",
     "bleu": "BLEU", "times_v2": "times faster than v2, tensors", "times_copy": "time of copies",
-    "memory_mb": "memory, MB",
+    "memory_mb": "memory, MB", "place": "AP50 of any digit",
 }  # fmt: skip
 LONG = 12                           # a longer list of numbers is folded behind its range
 
