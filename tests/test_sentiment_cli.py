@@ -106,8 +106,8 @@ def test_a_table_without_groups_is_split_at_random(tmp_path):
     lines = ["text\tlabel", *("\t".join([" ".join(text.split()), str(label)])
                               for text, label in zip(reviews.texts, reviews.labels))]  # fmt: skip
     (tmp_path / "bare.tsv").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    done = here("sentiment", "train", "--data", f"tsv:{tmp_path / 'bare.tsv'}", "--model", "linear", "--test-share", 0.1,
-                "--out", tmp_path / "model", "--json")  # fmt: skip
+    done = here("sentiment", "train", "--data", f"tsv:{tmp_path / 'bare.tsv'}", "--model", "linear",
+                "--test-share", 0.1, "--out", tmp_path / "model", "--json")  # fmt: skip
     facts = the_object(done.stdout)
     assert done.exit_code == 0 and facts["train"] + facts["n"] == len(reviews) and facts["n"] >= 1275
     assert 0.76 < facts["accuracy"] < 0.83                              # ± 3 standard errors of 1,275 texts
