@@ -95,6 +95,15 @@ def test_an_experiment_is_shown_by_its_means_and_intervals():
     assert shown == pytest.approx([known.mean, known.low, known.high], abs=0.06)
 
 
+def test_an_experiment_with_more_measures_than_arms_stands_upright():
+    runs = [{"arm": arm, "seed": 0, "map": 0.5, "map50": v, "kl": 1.5, "seconds": 2.0}
+            for arm, v in (("a", 0.7), ("b", 1))]
+    head, rows = cells(results.tables({"arms": ["a", "b"], "runs": runs})[0])
+    assert head == ["measure", "a", "b"] and [row[0] for row in rows] == ["mAP", "mAP50", "KL divergence", "seeds",
+                                                                          "seconds a run"]
+    assert rows[1][1:] == ["0.7", "1"] and rows[3][1:] == ["1", "1"]
+
+
 def test_rows_of_any_keys_become_one_table():
     record = {"name": "x", "title": "On cells", "command": "python -m helpers x", "date": "2026-11-24",
               "versions": {"torch": "2.14.1"}, "seconds": 7200.0,

@@ -11,9 +11,9 @@ from pathlib import Path
 
 FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
          "--disable-background-networking", "--disable-component-update"]
-# folded solutions and choices are printed open, and in the light colours
+# folded solutions and choices are printed open, and in the light colours; long lists in tables stay folded
 READY = """async () => {
-    document.querySelectorAll('details').forEach(d => { d.removeAttribute('name'); d.open = true; });
+    document.querySelectorAll('details:not(td details)').forEach(d => { d.removeAttribute('name'); d.open = true; });
     if (window.MathJax?.startup) await MathJax.startup.promise;
     await new Promise(done => setTimeout(done, 1000));      // what was opened fades in
 }"""

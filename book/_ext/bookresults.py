@@ -107,7 +107,11 @@ def _experiment(record):
         if runs:
             rows.append([arm, *(spread(values) if values else None for values in cells),
                          len(runs), sum(run.get("seconds", 0) for run in runs) / len(runs)])
-    return [grid(["arm", *metrics, "seeds", "seconds a run"], rows)]
+    heads = ["arm", *metrics, "seeds", "seconds a run"]
+    if len(metrics) > len(rows):                        # few arms, many measures: the tall form is easier to read
+        turned = [[measure(head), *cells] for head, *cells in zip(heads, *rows)]
+        return [grid(["measure", *turned[0][1:]], turned[1:])]
+    return [grid(heads, rows)]
 
 
 def _deep(value):
