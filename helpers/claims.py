@@ -127,7 +127,7 @@ class Table:
     rows: tuple
 
     def _right(self, column):
-        return all(row[column][0][:1] in "-+0123456789" for row in self.rows if row[column][0])
+        return any(row[column][0].lstrip("-+")[:1].isdigit() for row in self.rows)
 
     def __repr__(self):
         lines = [self.head, *([f"{text} {part}".strip() for text, part in row] for row in self.rows)]
