@@ -1,6 +1,6 @@
 """The ladder of lecture 09: one LSTM layer as eight products a step, fused, hoisted, and `nn.LSTM`.
 
-    python benchmarks/rnn.py [--device cpu] [--rounds 9] [--json] [--record]
+    python benchmarks/rnn.py [--device cpu] [--rounds 9] [--threads 1] [--json] [--record]
 
 Each round times every rung once, one after the other, so that a slower moment of the machine hits all alike;
 a ratio is the median of the ratios within the rounds. The limit is what the machine can do at best: the time
@@ -99,9 +99,11 @@ def main():
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--threads", type=int, default=1, help="for the CPU; lecture 09 trains with one")
     parser.add_argument("--json", action="store_true", help="one JSON object as the last line")
     parser.add_argument("--record", action="store_true", help="write results/bench-rnn.json")
     options = parser.parse_args()
+    torch.set_num_threads(options.threads)
     results, rate = run(options.device, options.rounds)
     print(f"the limit: {rate:.0f} GFLOP/s, two operations a multiply-add")
     for row in results:
@@ -116,7 +118,8 @@ def main():
     if options.record:
         from helpers.experiments import write
 
-        write("bench-rnn", f"python benchmarks/rnn.py --device {options.device} --rounds {options.rounds} --record",
+        write("bench-rnn", f"python benchmarks/rnn.py --device {options.device} --rounds {options.rounds} "
+              f"--threads {options.threads} --record",
               {"title": "How fast is an LSTM layer, step by step to the library?", "inputs": INPUTS, "hidden": HIDDEN,
                "limit, GFLOP/s": rate} | facts)
     if options.json:
