@@ -90,6 +90,8 @@ def table(head, *rows, digits=3):
     rows  one list each: its name, then texts, numbers, `Interval`s, or lists with one value per seed, which are
           shown as mean and t-interval; digits: decimals of numbers that are not whole
     """
+    if not all(head):
+        raise ValueError("every column of a table needs a name, also the first")
     wrong = [row[0] for row in rows if len(row) != len(head)]
     if wrong or not rows:
         raise ValueError(f"a table needs rows of {len(head)} cells, one a column" + f"; look at {wrong}" * bool(wrong))

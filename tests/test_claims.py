@@ -173,6 +173,11 @@ def _row(*values):
     return tuple(_cell(value, 3) for value in values)
 
 
+def test_a_column_without_a_name_is_an_error():
+    with pytest.raises(ValueError, match="needs a name"):
+        table(["", "b"], ["a", 1])
+
+
 def test_a_table_prints_without_a_notebook(capsys):
     table(["what", "share"], ["one value", [0.25]], ["a text", "none"], digits=2)
     assert capsys.readouterr().out == "what       share\none value  0.25\na text     none\n"

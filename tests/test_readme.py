@@ -53,6 +53,13 @@ def test_every_lecture_says_what_surprised_us():
         assert readme.bookfront.surprise(stem, notebook), f"{stem}: name a claim in book/_ext/bookfront.py"
 
 
+def test_a_lecture_has_one_name():
+    """The title of the notebook is its name on the desk; the README and the book's tables read it."""
+    desk = (ROOT / "notebooks" / "README.md").read_text(encoding="utf-8")
+    listed = dict(re.findall(r"^\d+\. \[(.+?)\]\((.+?)\.ipynb\)", desk, re.M))
+    assert listed == {readme.bookfront.heading(notebook): stem for stem, notebook in readme.bookfront.in_the_book(ROOT)}
+
+
 def test_a_claim_that_is_gone_is_named(copy):
     path = copy / "notebooks" / "06_transfer_learning.ipynb"
     text = path.read_text(encoding="utf-8")

@@ -11,27 +11,25 @@ import yaml
 
 from bookledger import claims, plain
 
-# notebook: (title, the question, in Korean, how the claim begins that surprises most)
+# notebook: (the question, in Korean, how the claim begins that surprises most); the title is the notebook's own
 LECTURES = {
     "06_transfer_learning": (
-        "06 Transfer learning", "When do borrowed features beat your own, and how many layers should you freeze?",
-        "전이 학습", "With few, similar pictures fine-tuning everything beats the rule's frozen base"),
+        "When do borrowed features beat your own, and how many layers should you freeze?", "전이 학습",
+        "With few, similar pictures fine-tuning everything beats the rule's frozen base"),
     "07_autoencoders_tsne": (
-        "07 Autoencoders and t-SNE",
         "What does a network keep when it may keep only a few numbers, and can you trust the map?",
         "오토인코더, t-SNE", "From 5 to 30 the perplexity hardly matters"),
     "07_image_augmentation": (
-        "07 Image augmentation", "Which changes to a picture help, and which ones hurt?",
-        "이미지 증강", "With 40 pictures of each kind, TrivialAugment loses accuracy on fresh leaves"),
+        "Which changes to a picture help, and which ones hurt?", "이미지 증강",
+        "With 40 pictures of each kind, TrivialAugment loses accuracy on fresh leaves"),
     "08_yolo": (
-        "08 From classification to YOLO",
         "How does one pass of a network find all objects, and how is that scored?", "객체 탐지",
         "The same code finds blood cells in real photographs"),
     "09_rnn_lstm": (
-        "09 RNN and LSTM", "What does a recurrent network remember, and for how long?", "순환 신경망",
+        "What does a recurrent network remember, and for how long?", "순환 신경망",
         "At PyTorch's start values an LSTM has lost its gradient"),
     "09_sentiment": (
-        "09 Sentiment analysis", "Does a network that reads in order beat counting words?", "감성 분석",
+        "Does a network that reads in order beat counting words?", "감성 분석",
         "To an LSTM the order of the words is worth little"),
 }
 RECORD = "augmentation-leak"            # the picture: what copying before the split does to the validation accuracy
@@ -56,7 +54,7 @@ def heading(notebook):
 
 def surprise(stem, notebook):
     """The claim of a lecture that surprises most, with its number as the notebook stores it; "" where none is named."""
-    start = LECTURES.get(stem, ("",) * 4)[3]
+    start = LECTURES.get(stem, ("",) * 3)[2]
     if not start:
         return ""
     found = [claim for claim in claims(notebook) if claim.sentence.startswith(start)]
@@ -72,8 +70,8 @@ def lecture_table(root, link, korean=False):
     names = ["Lecture", "The question", *(["한국어"] if korean else []), "What surprised us, measured"]
     rows = [f"| {' | '.join(names)} |", "|---" * len(names) + "|"]
     for stem, notebook in in_the_book(root):
-        title, question, word, _ = LECTURES.get(stem, (heading(notebook), "", "", ""))
-        rows.append("| " + " | ".join([link(stem, title), question, *([word] if korean else []),
+        question, word, _ = LECTURES.get(stem, ("",) * 3)
+        rows.append("| " + " | ".join([link(stem, heading(notebook)), question, *([word] if korean else []),
                                        surprise(stem, notebook)]) + " |")
     return "\n".join(rows)
 
