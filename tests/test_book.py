@@ -220,6 +220,14 @@ def test_glossary_has_no_blank_and_one_word_for_one_thing():
     assert all(re.search("[가-힣]", word) for word in korean)
 
 
+def test_every_term_of_the_glossary_is_used_by_a_lecture(book):
+    known = re.findall(r'id="(term-[^"]+)"', (book / "book/glossary.html").read_text(encoding="utf-8"))
+    used = {link.partition("#")[2] for name in lectures(book)
+            for link in Page((book / name).read_text(encoding="utf-8")).links if "glossary.html#term-" in link}
+    assert len(known) >= 120
+    assert [term for term in known if term not in used] == [], "use them, or take them out of book/glossary.md"
+
+
 # ------------------------------------------------------------------ in a browser
 class Quiet(SimpleHTTPRequestHandler):
     def log_message(self, *args):
