@@ -182,10 +182,12 @@ def _record(path, facts, model, data, weights):
     kind, place = cli.kind_and_path(data, KINDS)
     place = Path(place).name
     named = f"{kind}:PATH/{place}" if place else kind                      # no path of this machine
+    trainings = {r["seed"]: r["seconds"] or 0 for r in sorted(rows, key=lambda r: r["seed"])}
+    commands = [f"python -m helpers yolo train --data {named} --seed {s} --out DIR" for s in trainings]
     record = {
         "name": path.stem, "title": f"A detector trained from scratch on {place or kind}",
-        "command": f"python -m helpers yolo train --data {named} --seed {rows[0]['seed']} --out DIR",
-        "date": date.today().isoformat(), "versions": versions(), "seconds": trained.get("seconds"),
+        "command": commands[0], "commands": commands, "date": date.today().isoformat(), "versions": versions(),
+        "seconds": sum(trainings.values()),
         "rows": sorted(rows, key=lambda r: (r["split"], r["seed"])),
     }  # fmt: skip
     write_atomically(path, (json.dumps(record, indent=1, ensure_ascii=False) + "\n").encode())
