@@ -164,6 +164,14 @@ def verify(name=None):
     return [(entry.name, state(entry, always_hash=True)) for entry in ([find(name)] if name else catalogue())]
 
 
+def empty_folder(path):
+    """`path` as a Path, for what is written into a new folder; raises UserError where something lies there."""
+    path = Path(path)
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise UserError(f"{path} is not an empty folder: choose a new one, nothing was written")
+    return path
+
+
 def digits():
     """Scikit-learn's digits: images (1797, 8, 8) float32 from 0 to 16, labels (1797,) int64."""
     import numpy as np

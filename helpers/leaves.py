@@ -17,7 +17,6 @@ test.
 
 import functools
 import math
-from pathlib import Path
 
 import numpy as np
 
@@ -309,9 +308,7 @@ def write_folder(out, per_class, seed, domain="lab", size=128, valid=.25):
     Returns (number of training pictures, number of validation pictures). Refuses a folder that is not empty.
     """
     import cv2
-    out = Path(out)
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise UserError(f"{out} is not an empty folder: choose a new one, nothing was written")
+    out = data.empty_folder(out)
     _checked(0, seed, domain, size, 0)
     if per_class < 2:
         raise UserError(f"per_class is {per_class}: at least two, one to train and one to validate")

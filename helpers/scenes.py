@@ -14,12 +14,11 @@ such place is found the digit is left out, so a scene has one to `MOST` of them.
 """
 
 from functools import lru_cache
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from helpers.data import UserError, mnist5k, photographs
+from helpers.data import UserError, empty_folder, mnist5k, photographs
 from helpers.progress import track
 
 SPLITS = {"train": (0.0, 0.4, 0, 350), "valid": (0.4, 0.7, 350, 400), "test": (0.7, 1.0, 400, 500)}
@@ -184,9 +183,7 @@ def write_folder(out, counts, seed=0, size=160):
     from xml.etree import ElementTree as tree
 
     import cv2
-    out = Path(out)
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise UserError(f"{out} is not an empty folder: choose a new one, nothing was written")
+    out = empty_folder(out)
     scene(0, seed, "train", size)                            # complains before anything is written
     for part in ("JPEGImages", "Annotations", "ImageSets/Main"):
         (out / part).mkdir(parents=True, exist_ok=True)

@@ -160,10 +160,14 @@ def _leaves(value, path=()):
                                    (*path, str(k), str(i)))
 
 
+def body(record):
+    """What a record holds beside what `origin` tells: also its seconds, where they are many and have names."""
+    return {k: v for k, v in record.items() if k not in META or k == "seconds" and isinstance(v, dict)}
+
+
 def _anything(record):
     groups = {}
-    for path, simple in _leaves({k: v for k, v in record.items() if k not in META or isinstance(v, dict)
-                                 and k not in ("versions", "command")}):
+    for path, simple in _leaves(body(record)):
         groups.setdefault((len(path), tuple(simple)), []).append((path, simple))
     tables = []
     for (depth, keys), members in groups.items():
