@@ -289,8 +289,8 @@ SCROLLS = """() => [...document.querySelectorAll('pre, .cell_output > .output')]
 
 
 def settle(page):
-    """Wait until mathematics is set and the theme has noticed the new width: some 0.3 s later, on a busy machine more,
-    it lets the keyboard into what scrolls there. If it never does, axe says so."""
+    """Wait until mathematics is set and what scrolls is open to the keyboard: the theme looks some 0.3 s after the
+    window has a new width, on a busy machine later, and scroll.js whenever a box has one. If neither does, axe says so."""
     page.evaluate("async () => { if (window.MathJax?.startup) await MathJax.startup.promise; }")
     page.evaluate("() => document.fonts.ready.then(() => true)")
     page.wait_for_timeout(400)
@@ -323,6 +323,19 @@ def looked_at(page, address, script):
             if math := page.evaluate("document.querySelectorAll('mjx-merror').length"):
                 found.append(f"{look}: {math} equations that MathJax cannot read")
     return found
+
+
+def test_what_scrolls_later_is_open_to_the_keyboard(book, site, page):
+    """A box that becomes too small while the window stays as it is: the theme does not notice."""
+    page.set_viewport_size({"width": 1400, "height": 900})
+    page.goto(site + "notebooks/07_autoencoders_tsne.html")
+    page.wait_for_load_state("networkidle")
+    settle(page)
+    output = page.locator(".cell_output pre").filter(has_text="KL in nats: far too small a rate")
+    for width, tab in (("2000px", -1), ("300px", 0), ("2000px", -1)):
+        output.evaluate("(pre, width) => { pre.style.width = width; }", width)
+        page.wait_for_timeout(200)
+        assert output.evaluate("pre => pre.tabIndex") == tab, width
 
 
 def test_every_page_in_the_browser(book, site, page):
