@@ -41,6 +41,7 @@ EXPERIMENTS = {
     "sentiment-order": ("helpers.sentiment_study:order", "What is the order of the words worth?"),
     "sentiment-padding": ("helpers.sentiment_study:padding", "What does it cost to read padding as if it were text?"),
     "sentiment-nsmc": ("helpers.sentiment_study:korean", "Into which units should a Korean review be cut?"),
+    "sentiment-folds": ("helpers.sentiment_study:korean_folds", "How good is counting characters on Korean reviews?"),
     "yolo-shift": ("helpers.seeing:shifts", "What does pooling do for pictures that are shifted?"),
     "yolo-v1": ("helpers.yolo_study:ends", "What does the fully connected end of YOLOv1 cost?"),
     "yolo-ablation": ("helpers.yolo_study:ablation", "Which parts of a small YOLO matter, changed one at a time?"),

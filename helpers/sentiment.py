@@ -33,7 +33,7 @@ SPELLED = ("spelled", "best")       # these read tokens with their character n-g
 SPELLING = {unit: (3, 5) if unit == "word" else (1, 3) for unit in UNITS}
 LINEAR = {"naive-bayes": naive_bayes, "tfidf": tfidf_regression, "linear": ratio_regression}
 GRAMS = {"word": (1, 2), "space": (1, 2), "morpheme": (1, 2), "syllable": (1, 3), "jamo": (1, 7),
-         "syllable+morpheme": (1, 3)}  # fmt: skip
+         "syllable+joined": (1, 3), "syllable+morpheme": (1, 3)}  # fmt: skip
 
 
 class Classifier:

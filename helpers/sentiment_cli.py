@@ -48,7 +48,7 @@ def _fresh(out, resume):
 def train(
     data: Data = "reviews", group: Group = None,
     unit: Annotated[str, typer.Option(help="What a text is read in: word, space, syllable, jamo, morpheme, "
-                                           "syllable+morpheme.")] = "word",
+                                           "syllable+joined, syllable+morpheme.")] = "word",
     model: Annotated[str, typer.Option(help="linear, tfidf, naive-bayes; bag, rnn, lstm, bilstm, attention, spelled, "
                                             "best, hinted.")] = "lstm",
     members: Annotated[int | None, typer.Option(min=1, help="Readers whose scores are averaged; 1, or 5 for "

@@ -160,6 +160,22 @@ def korean(scale):
     epochs, limit = {"tiny": (1, 60), "small": (2, None), "full": (8, None)}[scale]
     able = scale != "tiny" or find_spec("kiwipiepy")                    # it is optional, and a quick run needs none
     units = ["space", "syllable", "jamo"] + ["morpheme"] * bool(able)
-    kinds = [("linear", unit, {}) for unit in units + ["syllable+morpheme"] * bool(able)]
+    kinds = [("linear", unit, {}) for unit in [*units, "syllable+joined"] + ["syllable+morpheme"] * bool(able)]
     kinds += [("lstm", unit, {}) for unit in units] + [("hinted", units[-1], {"members": 3})]
     return {f"{kind}, {unit}": partial(_korean, kind, unit, epochs, limit, options) for kind, unit, options in kinds}
+
+
+def _fold(unit, folds, limit, seed):
+    """A linear model that learns from all films but those of one fold, number `seed`, and is tested on these."""
+    table = naver_reviews(limit)
+    films, film = np.unique(table.groups, return_inverse=True)
+    tested = (np.random.default_rng(0).permutation(len(films)) % folds == seed % folds)[film]
+    classifier, report = sentiment.train(table.rows(np.flatnonzero(~tested)), "linear", unit)
+    scores = sentiment.evaluate(classifier, table.rows(np.flatnonzero(tested)))
+    return {"accuracy": scores["accuracy"], "training seconds": report["seconds"], "n": scores["n"]}
+
+
+def korean_folds(scale):
+    """The linear model on runs of characters, each review tested once: ten folds by film, a seed is a fold."""
+    folds, limit = {"tiny": (2, 60), "small": (10, None), "full": (10, None)}[scale]
+    return {unit: partial(_fold, unit, folds, limit) for unit in ("syllable", "syllable+joined")}

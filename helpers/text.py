@@ -74,6 +74,12 @@ def _plain(text):
     return unicodedata.normalize("NFC", text).lower()
 
 
+def joined(text):
+    """Syllables as they stand, a space, then the same without spaces, which Korean writers set as they like."""
+    found = syllables(text)
+    return [*found, " ", *(unit for unit in found if unit != " ")] if found else []
+
+
 def both(text):
     """Syllables, a space, then morphemes: one list, whose n-grams are those of either (and a few that cross over)."""
     found = syllables(text)
@@ -81,7 +87,7 @@ def both(text):
 
 
 UNITS = {"word": words, "space": spaces, "syllable": syllables, "jamo": jamo, "morpheme": morphemes,
-         "syllable+morpheme": both}
+         "syllable+joined": joined, "syllable+morpheme": both}
 
 
 def ngrams(tokens, low, high):

@@ -290,7 +290,7 @@ SCROLLS = """() => [...document.querySelectorAll('pre, .cell_output > .output')]
 
 def settle(page):
     """Wait until mathematics is set and what scrolls is open to the keyboard: the theme looks some 0.3 s after the
-    window has a new width, on a busy machine later, and scroll.js whenever a box has one. If neither does, axe says so."""
+    window has a new width, on a busy machine later, scroll.js whenever a box has one. If neither does, axe says so."""
     page.evaluate("async () => { if (window.MathJax?.startup) await MathJax.startup.promise; }")
     page.evaluate("() => document.fonts.ready.then(() => true)")
     page.wait_for_timeout(400)

@@ -70,13 +70,25 @@ def test_once_equals_binary_of_sklearn():
 
 def test_ratio_equals_sklearn_on_weighted_features():
     from sklearn.linear_model import LogisticRegression
-    ours, bayes = ratio_regression(tokens(TEXTS), LABELS, strength=2.0), naive_bayes(tokens(TEXTS), LABELS)
+    bayes = naive_bayes(tokens(TEXTS), LABELS)
+    ours = ratio_regression(tokens(TEXTS), LABELS, strength=2.0, bayes=0.0)
     assert ours.terms == bayes.terms
     r = bayes.weight.numpy()
     theirs = LogisticRegression(C=2.0, class_weight="balanced", tol=1e-10, max_iter=9999)
     theirs.fit(ours.features(tokens(TEXTS)).toarray() * r, LABELS)
     scores = theirs.decision_function(ours.features(tokens(NEW)).toarray() * r)
     assert np.abs(ours(tokens(NEW)).numpy() - scores).max() < 1e-3
+
+
+def test_ratio_moves_to_naive_bayes():
+    """Wang and Manning's equation (5), and its ends: nothing but the regression, nothing but the log ratios."""
+    fitted, moved, whole = (ratio_regression(tokens(TEXTS), LABELS, bayes=share) for share in (0.0, 0.3, 1.0))
+    r = naive_bayes(tokens(TEXTS), LABELS).weight.numpy()
+    assert (r != 0).all()
+    v = fitted.weight.numpy() / r
+    assert np.abs(moved.weight.numpy() / r - (0.7 * v + 0.3 * np.abs(v).mean())).max() < 1e-12
+    assert np.abs(whole.weight.numpy() / r - np.abs(v).mean()).max() < 1e-12 and whole.bias == 0
+    assert moved.bias.item() == pytest.approx(0.7 * fitted.bias.item())
 
 
 @pytest.mark.parametrize("fit", [naive_bayes, tfidf_regression, ratio_regression])

@@ -44,6 +44,9 @@ def test_no_unit_loses_or_invents_a_character(line):
 def test_korean_units():
     assert text.spaces("영화  정말 좋다") == ["영화", "정말", "좋다"]
     assert text.syllables("좋다 ㅋ") == ["좋", "다", " ", "ㅋ"]
+    assert text.joined("좋다  ㅋ") == ["좋", "다", " ", "ㅋ", " ", "좋", "다", "ㅋ"] and text.joined(" ") == []
+    spaced, unspaced = (set(text.ngrams(text.joined(line), 1, 3)) for line in ("재미 없다", "재미없다"))
+    assert {"재\t미", "미\t없", "없\t다"} <= spaced & unspaced         # however the writer set the space
     # Unicode 3.12, arithmetic composition: S = 0xAC00 + (L·21 + V)·28 + T
     for syllable, (lead, vowel, tail) in {"한": (18, 0, 4), "글": (0, 18, 8), "가": (0, 0, 0)}.items():
         assert ord(syllable) == 0xAC00 + (lead * 21 + vowel) * 28 + tail

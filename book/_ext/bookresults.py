@@ -227,7 +227,7 @@ def origin(stem, record):
     return f"{plain(text)}{'.' * bool(text)} Record: `results/{stem}.json`.\n{shown}\n" + "\n\n".join(map(plain, notes))
 
 
-REAL = ("sentiment-nsmc",)          # experiments on data that the course does not bring along
+REAL = ("sentiment-nsmc", "sentiment-folds")   # experiments on data that the course does not bring along
 
 
 def kind(stem, record):
