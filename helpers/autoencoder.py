@@ -163,31 +163,34 @@ def pictures(x):
     return x.float()
 
 
-DATA = ("mnist5k", "digits", "fashion-mnist")
+DATA = ("mnist5k", "mnist", "digits", "fashion-mnist")
 
 
 def sets(name, seed=0):
     """{"train", "valid", "test": (pictures (N, 1, H, W), labels (N,))} of one of `DATA`.
 
-    A tenth is for validation, a tenth for the test (Fashion-MNIST: its own 10,000); `seed` draws them.
+    A tenth is for validation, a tenth for the test (MNIST and Fashion-MNIST: their own 10,000); `seed` draws them.
     """
     if name not in DATA:
         raise UserError(f"there is no data set {name!r}; choose one of {', '.join(DATA)}")
-    if name == "digits":
+    whole = {"mnist": data.mnist, "fashion-mnist": data.fashion_mnist}.get(name)
+    if whole:
+        x, labels = whole("train")
+    elif name == "mnist5k":
+        x, labels = data.mnist5k()
+    else:
         x, labels = data.digits()
         x = x / 16  # 0..16 as scikit-learn gives them
-    else:
-        x, labels = data.mnist5k() if name == "mnist5k" else data.fashion_mnist("train")
     x, labels, tenth = pictures(x), torch.as_tensor(labels), len(x) // 10
     order = torch.randperm(len(x), generator=torch.Generator().manual_seed(seed))
     parts = {"valid": order[:tenth], "test": order[tenth : 2 * tenth], "train": order[2 * tenth :]}
-    if name == "fashion-mnist":
+    if whole:
         parts = {"valid": order[:tenth], "train": order[tenth:]}
-        test_x, test_labels = data.fashion_mnist("test")
-        test = {"test": (pictures(test_x), torch.as_tensor(test_labels))}
-    else:
-        test = {}
-    return {part: (x[rows], labels[rows]) for part, rows in parts.items()} | test
+    found = {part: (x[rows], labels[rows]) for part, rows in parts.items()}
+    if whole:
+        x, labels = whole("test")
+        found["test"] = pictures(x), torch.as_tensor(labels)
+    return found
 
 
 def fit_pictures(model, x, valid=None, *, epochs, noise=0.0, lr=1e-3, batch_size=64, seed=0, **options):

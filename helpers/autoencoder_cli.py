@@ -21,7 +21,7 @@ def _group():
 @app.command()
 @clear
 def train(
-    data: Annotated[str, typer.Option("--data", help="mnist5k, digits or fashion-mnist.")] = "mnist5k",
+    data: Annotated[str, typer.Option("--data", help="mnist5k, mnist, digits or fashion-mnist.")] = "mnist5k",
     latent: Annotated[int, typer.Option(min=1, help="Width of the code.")] = 16,
     kind: Annotated[str, typer.Option(help="dense, conv or linear.")] = "conv",
     loss: Annotated[str | None, typer.Option(help="bce or mse; the model's own if left out.")] = None,

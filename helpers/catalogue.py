@@ -101,6 +101,15 @@ FASHION = {
 FASHION_MIRRORS = ("https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/master/data/fashion/",
                    "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/")
 
+# file: (size, SHA-256 of the .gz)
+MNIST = {
+    "train-images-idx3-ubyte.gz": (9912422, "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609"),
+    "train-labels-idx1-ubyte.gz": (28881, "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c"),
+    "t10k-images-idx3-ubyte.gz": (1648877, "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6"),
+    "t10k-labels-idx1-ubyte.gz": (4542, "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6"),
+}
+MNIST_MIRRORS = ("https://storage.googleapis.com/cvdf-datasets/mnist/", "https://ossci-datasets.s3.amazonaws.com/mnist/")
+
 VOC = (("VOCtrainval_06-Nov-2007.tar", 460032000,
         "7d8cd951101b0957ddfd7a530bdc8a94f06121cfc1e511bb5937e973020c7508"),
        ("VOCtest_06-Nov-2007.tar", 451020800,
@@ -190,6 +199,15 @@ ENTRIES = [
                     "97af5cc16d14d293fcb3c82a8f66e49b0339a8d0abd8e9508e0feeb4911caa1f",
                     ("https://github.com/Shenggan/BCCD_Dataset/archive/v1.0.zip",
                      "https://codeload.github.com/Shenggan/BCCD_Dataset/zip/refs/tags/v1.0")),)),
+    Entry(
+        name="mnist", title="MNIST", tier=2,
+        what="70,000 handwritten digits, 28x28, 60,000 of them to train",
+        source="yann.lecun.com/exdb/mnist", licence="CC BY-SA 3.0",
+        citation="Y. LeCun, L. Bottou, Y. Bengio, P. Haffner (1998). Gradient-based learning applied to "
+                 "document recognition. Proceedings of the IEEE 86(11).",
+        hash_from="huggingface/datasets, mnist/dataset_infos.json",
+        files=tuple(File(name, size, known, tuple(mirror + name for mirror in MNIST_MIRRORS))
+                    for name, (size, known) in MNIST.items())),
     Entry(
         name="fashion-mnist", title="Fashion-MNIST", tier=2,
         what="70,000 pictures of clothes, 28x28, ten classes, 60,000 of them to train",

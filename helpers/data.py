@@ -245,29 +245,43 @@ def stocks():
     return table[table.index.day == 1]
 
 
+def mnist(split="train"):
+    """MNIST, all of it: images (N, 28, 28) uint8, labels (N,) int64; N = 60,000 for "train", 10,000 for "test"."""
+    _split("mnist", split)
+    return _idx("mnist", fetch("mnist"), split, {})
+
+
 def fashion_mnist(split="train"):
     """Fashion-MNIST: images (N, 28, 28) uint8, labels (N,) int64; N = 60,000 for "train", 10,000 for "test".
 
     Taken from the cache, else from Debian's package dataset-fashion-mnist, else downloaded; the unpacked
     bytes are checked against the same SHA-256 whichever it was.
     """
+    _split("fashion-mnist", split)
+    there = DEBIAN_FASHION if state(find("fashion-mnist")) != "cached" and DEBIAN_FASHION.is_dir() else None
+    return _idx("fashion-mnist", there or fetch("fashion-mnist"), split,
+                {file: known for file, (_, _, known) in FASHION.items()})
+
+
+def _split(name, split):
+    if split not in ("train", "test"):
+        raise UserError(f"{name} has the splits train and test, not {split!r}")
+
+
+def _idx(name, folder, split, unpacked):
+    """Images and labels out of MNIST's format: a header, then bytes; `unpacked` {file: SHA-256 of what is in it}."""
     import numpy as np
 
-    prefix = {"train": "train", "test": "t10k"}.get(split)
-    if prefix is None:
-        raise UserError(f"fashion-mnist has the splits train and test, not {split!r}")
-    there = DEBIAN_FASHION if state(find("fashion-mnist")) != "cached" and DEBIAN_FASHION.is_dir() else None
-    folder = there or fetch("fashion-mnist")
-    arrays = []
-    for name, header in ((f"{prefix}-images-idx3-ubyte.gz", 16), (f"{prefix}-labels-idx1-ubyte.gz", 8)):
+    prefix, arrays = {"train": "train", "test": "t10k"}[split], []
+    for file, header in ((f"{prefix}-images-idx3-ubyte.gz", 16), (f"{prefix}-labels-idx1-ubyte.gz", 8)):
         try:
-            content = gzip.decompress((folder / name).read_bytes())
+            content = gzip.decompress((folder / file).read_bytes())
         except (OSError, EOFError) as error:
-            raise UserError(f"fashion-mnist: cannot read {folder / name}: {error}") from error
-        actual, known = hashlib.sha256(content).hexdigest(), FASHION[name][2]
-        if actual != known:
-            raise UserError(f"fashion-mnist: {folder / name} unpacks to SHA-256 {actual}, expected {known}")
-        arrays.append(np.frombuffer(content, dtype=np.uint8, offset=header))  # IDX: a header, then bytes
+            raise UserError(f"{name}: cannot read {folder / file}: {error}") from error
+        actual = hashlib.sha256(content).hexdigest()
+        if actual != unpacked.get(file, actual):
+            raise UserError(f"{name}: {folder / file} unpacks to SHA-256 {actual}, expected {unpacked[file]}")
+        arrays.append(np.frombuffer(content, dtype=np.uint8, offset=header))
     return arrays[0].reshape(-1, 28, 28).copy(), arrays[1].astype(np.int64)
 
 

@@ -1,9 +1,9 @@
 """Run every cell of a notebook at COURSE_SCALE=full with small stand-ins: python tests/full_scale.py NOTEBOOK
 
 What would take a GPU is called with the arguments of full scale and does the first bit of it: `fit` trains one epoch on
-32 samples, a `SceneSet` renders 40 scenes, a detector is the one whose weights are in the repository, weights that
-would be downloaded are random. A claim is computed and not judged: a network that has learnt nothing has nothing to
-claim. Exit status 1 where a cell raises.
+32 samples, a `SceneSet` renders 40 scenes, a detector is the one whose weights are in the repository; what would be
+downloaded is random (weights) or a part of what is here (MNIST). A claim is computed and not judged: a network that has
+learnt nothing has nothing to claim. Exit status 1 where a cell raises.
 """
 
 import importlib
@@ -65,6 +65,16 @@ def few_scenes(real):
     return SceneSet
 
 
+def few_digits(real):
+    def mnist(split="train"):
+        told("mnist", {"split": split})
+        from helpers.data import mnist5k
+        images, labels = mnist5k()
+        part = slice(0, None, 5) if split == "test" else slice(1, None, 2)
+        return images[part], labels[part]
+    return mnist
+
+
 def trained(real):
     def train_detector(*arguments, **settings):
         from helpers.yolo_train import load
@@ -87,12 +97,13 @@ def main(path):
     for module in pkgutil.iter_modules(helpers.__path__):
         if not module.name.startswith("__"):
             importlib.import_module(f"helpers.{module.name}")
-    from helpers import claims, training, transfer_study, yolo_train
+    from helpers import claims, data, training, transfer_study, yolo_train
 
     stand_in(training, "fit", short_fit)
     stand_in(yolo_train, "SceneSet", few_scenes)
     stand_in(yolo_train, "train_detector", trained)
     stand_in(claims, "claim", unjudged)
+    stand_in(data, "mnist", few_digits)
     stand_in(transfer_study, "leaf_set", lambda real: lambda per_class, *more, **settings: real(2, *more, **settings))
     resnet = torchvision.models.resnet50
 

@@ -15,6 +15,7 @@ import re
 import signal
 import socket
 import stat
+import struct
 import subprocess
 import sys
 import tarfile
@@ -26,6 +27,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from helpers import data, download
 from helpers.catalogue import CATALOGUE, FASHION, Entry, File, Wheel
@@ -711,6 +713,33 @@ def look_alike(name, server, monkeypatch, bodies):
         server.pages[f"/{file.path}"] = body
         files.append(File(file.path, len(body), digest(body), (server.url(f"/{file.path}"),)))
     monkeypatch.setitem(CATALOGUE, name, dataclasses.replace(CATALOGUE[name], files=tuple(files)))
+
+
+def test_mnist_look_alike(cache, server, monkeypatch):
+    """Downloaded from a server; and the autoencoder's parts of it: its own test digits, a tenth for validation."""
+    from helpers import autoencoder
+
+    bodies, wanted = [], {}
+    for split, n in (("train", 40), ("test", 10)):
+        images = np.random.default_rng(n).integers(0, 256, (n, 28, 28), dtype=np.uint8)
+        labels = np.arange(n, dtype=np.uint8) % 10
+        wanted[split] = images, labels
+        bodies += [gzip.compress(struct.pack(">4i", 2051, n, 28, 28) + images.tobytes()),
+                   gzip.compress(struct.pack(">2i", 2049, n) + labels.tobytes())]
+    look_alike("mnist", server, monkeypatch, bodies)
+    for split, (images, labels) in wanted.items():
+        found, theirs = data.mnist(split)
+        assert (found == images).all() and (theirs == labels).all() and theirs.dtype == np.int64
+        assert found.flags.writeable
+    assert len(server.asked) == 4
+    parts = autoencoder.sets("mnist", 0)
+    assert {part: tuple(x.shape) for part, (x, _) in parts.items()} == {
+        "train": (36, 1, 28, 28), "valid": (4, 1, 28, 28), "test": (10, 1, 28, 28)}
+    assert torch.equal(parts["test"][0][:, 0], torch.from_numpy(wanted["test"][0]) / 255)
+    seen = torch.cat([parts["train"][0], parts["valid"][0]]).flatten(1)
+    assert len(torch.unique(seen, dim=0)) == 40
+    with pytest.raises(UserError, match="mnist has the splits train and test, not 'valid'"):
+        data.mnist("valid")
 
 
 def test_rt_polarity_look_alike(cache, server, monkeypatch):
