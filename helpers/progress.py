@@ -9,6 +9,7 @@ import os
 import sys
 from contextlib import contextmanager
 from html import escape
+from importlib import import_module
 from time import monotonic
 
 _EMPTY = {"text/html": "", "text/plain": ""}
@@ -105,3 +106,11 @@ def track(iterable, label="", total=None):
         for done, item in enumerate(iterable, 1):
             yield item
             one.update(done)
+
+
+def load(*modules):
+    """Import them under a bar: just after a machine has started that takes a while."""
+    with bar("loading", len(modules)) as one:
+        for done, name in enumerate(modules):
+            one.update(done, name)
+            import_module(name)

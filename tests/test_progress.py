@@ -15,7 +15,7 @@ import pytest
 from nbclient import NotebookClient
 
 from helpers import progress
-from helpers.progress import Bar, clock, track
+from helpers.progress import Bar, clock, load, track
 
 ROOT = Path(__file__).parents[1]
 SCRIPT = """
@@ -33,11 +33,11 @@ def test_silent_in_a_pipe():
     assert (run.returncode, run.stdout, run.stderr) == (0, "done\n", "")
 
 
-def in_a_terminal(columns, **environment):
+def in_a_terminal(columns, script=SCRIPT, **environment):
     """What a terminal of that width receives while stdout goes into a pipe: (stderr, stdout)."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
-    with subprocess.Popen([sys.executable, "-c", SCRIPT], cwd=ROOT, stdout=subprocess.PIPE, stderr=theirs, text=True,
+    with subprocess.Popen([sys.executable, "-c", script], cwd=ROOT, stdout=subprocess.PIPE, stderr=theirs, text=True,
                           env=os.environ | environment) as process:  # fmt: skip
         os.close(theirs)
         seen = b""
@@ -72,6 +72,15 @@ def test_a_narrow_terminal_is_not_overflown():
     drawn = [f for f in seen.split("\r\x1b[K") if f]
     assert drawn and all(len(f) <= 19 for f in drawn) and drawn[0].startswith("outer loop 0/3")
     assert "inner loop" in in_a_terminal(0)[0]  # a terminal that does not know its width
+
+
+def test_libraries_are_loaded_under_a_bar():
+    script = "import sys; from helpers.progress import load; load('wave', 'sqlite3'); print('sqlite3' in sys.modules)"
+    seen, out = in_a_terminal(200, script)
+    drawn = [f for f in seen.split("\r\x1b[K") if f]
+    assert out == "True\n" and drawn[0] == "loading 0/2, wave"          # it says so before it begins
+    with pytest.raises(ModuleNotFoundError):
+        load("no_such_module")
 
 
 def test_progress_can_be_switched_off():

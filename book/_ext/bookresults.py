@@ -33,6 +33,8 @@ MEASURES = {                        # what a record's short names stand for; a n
     "bleu": "BLEU", "times_v2": "times faster than v2, tensors", "times_copy": "time of copies",
     "memory_mb": "memory, MB", "place": "AP50 of any digit",
 }  # fmt: skip
+MEASURES |= {f"{when} {noise}": f"PSNR in dB, noise {noise}, {what}" for noise in (0.1, 0.3, 0.5) for when, what in
+             (("none", "untouched"), ("early", "early in training"), ("late", "late in training"))}  # fmt: skip
 LONG = 12                           # a longer list of numbers is folded behind its range
 
 
