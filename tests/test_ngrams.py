@@ -81,7 +81,7 @@ def test_ratio_equals_sklearn_on_weighted_features():
 
 
 def test_ratio_moves_to_naive_bayes():
-    """Wang and Manning's equation (5), and its ends: nothing but the regression, nothing but the log ratios."""
+    """Wang and Manning's interpolation, and its ends: nothing but the regression, nothing but the log ratios."""
     fitted, moved, whole = (ratio_regression(tokens(TEXTS), LABELS, bayes=share) for share in (0.0, 0.3, 1.0))
     r = naive_bayes(tokens(TEXTS), LABELS).weight.numpy()
     assert (r != 0).all()
