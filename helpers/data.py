@@ -301,8 +301,7 @@ def imdb(split="train"):
     """IMDb reviews, columns text and label (1 positive): 25,000 rows for "train" and for "test"."""
     import pandas
 
-    if split not in ("train", "test"):
-        raise UserError(f"imdb has the splits train and test, not {split!r}")
+    _split("imdb", split)
     folder = fetch("imdb") / split
     table = [(path.read_text(encoding="utf-8"), label) for kind, label in (("neg", 0), ("pos", 1))
              for path in sorted((folder / kind).glob("*.txt"))]
@@ -315,8 +314,7 @@ def nsmc(split="train"):
 
     import pandas
 
-    if split not in ("train", "test"):
-        raise UserError(f"nsmc has the splits train and test, not {split!r}")
+    _split("nsmc", split)
     table = pandas.read_csv(fetch("nsmc") / f"ratings_{split}.txt", sep="\t", quoting=csv.QUOTE_NONE,
                             keep_default_na=False, usecols=["document", "label"])
     table = table.rename(columns={"document": "text"})

@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 
 from helpers import sentiment
+from helpers.data import UserError
 from helpers.readers import Encoder, Reader, reading_step
 from helpers.text import UNITS, Sequences, Table, Vocabulary, load_tsv, split_groups
 from helpers.training import evaluate, fit
@@ -165,11 +166,16 @@ def korean(scale):
     return {f"{kind}, {unit}": partial(_korean, kind, unit, epochs, limit, options) for kind, unit, options in kinds}
 
 
-def _fold(unit, folds, limit, seed):
+FOLDS = 10
+
+
+def _fold(unit, limit, seed):
     """A linear model that learns from all films but those of one fold, number `seed`, and is tested on these."""
+    if seed >= FOLDS:
+        raise UserError(f"there are {FOLDS} folds and no number {seed}: use --seeds {FOLDS}")
     table = naver_reviews(limit)
     films, film = np.unique(table.groups, return_inverse=True)
-    tested = (np.random.default_rng(0).permutation(len(films)) % folds == seed % folds)[film]
+    tested = (np.random.default_rng(0).permutation(len(films)) % FOLDS == seed)[film]
     classifier, report = sentiment.train(table.rows(np.flatnonzero(~tested)), "linear", unit)
     scores = sentiment.evaluate(classifier, table.rows(np.flatnonzero(tested)))
     return {"accuracy": scores["accuracy"], "training seconds": report["seconds"], "n": scores["n"]}
@@ -177,5 +183,5 @@ def _fold(unit, folds, limit, seed):
 
 def korean_folds(scale):
     """The linear model on runs of characters, each review tested once: ten folds by film, a seed is a fold."""
-    folds, limit = {"tiny": (2, 60), "small": (10, None), "full": (10, None)}[scale]
-    return {unit: partial(_fold, unit, folds, limit) for unit in ("syllable", "syllable+joined")}
+    limit = 60 if scale == "tiny" else None
+    return {unit: partial(_fold, unit, limit) for unit in ("syllable", "syllable+joined")}

@@ -6,6 +6,7 @@ import torch
 
 from helpers import sentiment_study as study
 from helpers.claims import interval
+from helpers.data import UserError
 from helpers.experiments import Record
 from helpers.readers import Encoder, Reader
 from helpers.text import UNITS, split_groups
@@ -70,6 +71,21 @@ def test_made_up_korean_reviews_can_be_told_apart():
 def test_the_arms_of_korean_do_not_depend_on_what_is_installed_but_in_the_quick_run(monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     assert "lstm, morpheme" in study.korean("small") and "lstm, morpheme" not in study.korean("tiny")
+
+
+def test_each_review_is_tested_once_by_a_model_that_does_not_know_its_film(monkeypatch):
+    texts, taught, tested = study.naver_reviews(60), [], []
+    train, evaluate = study.sentiment.train, study.sentiment.evaluate
+    monkeypatch.setattr(study.sentiment, "train", lambda table, *more: taught.append(table) or train(table, *more))
+    monkeypatch.setattr(study.sentiment, "evaluate", lambda model, part: tested.append(part) or evaluate(model, part))
+    arm = study.korean_folds("tiny")["syllable"]
+    for fold in range(study.FOLDS):
+        arm(fold)
+        assert not set(taught[-1].groups) & set(tested[-1].groups)
+        assert len(taught[-1]) + len(tested[-1]) == len(texts)
+    assert sorted(text for table in tested for text in table.texts) == sorted(texts.texts)
+    with pytest.raises(UserError, match="10 folds and no number 10: use --seeds 10"):
+        arm(10)
 
 
 def test_the_records_say_who_wins():
