@@ -214,7 +214,8 @@ def pytest_addoption(parser):
 
 
 def pytest_configure(config):
-    os.environ["COURSE_SCALE"] = "small"            # the scale of the stored outputs
+    os.environ["COURSE_SCALE"] = "small"            # the scale of the stored outputs,
+    os.environ.setdefault("ACCELERATE_USE_CPU", "true")     # which come from a CPU: a GPU computes in 16 bits
 
 
 @pytest.hookimpl(wrapper=True)

@@ -94,7 +94,7 @@ def train(
         scores = sentiment.evaluate(sentiment.train(kept, model, unit)[0], tested)
     classifier, report = sentiment.train(table, model, unit, out=out, half=half, **options)
     if test_share:
-        scores = sentiment.evaluate(classifier, tested)
+        scores = sentiment.evaluate(_placed(classifier, device), tested)
     elif model not in sentiment.LINEAR:
         right = report["valid_accuracy"]
         scores = {"accuracy": sum(right) / len(right), "n": report["valid_n"]}
@@ -116,7 +116,7 @@ def evaluate_(weights: cli.Weights, data: Data, device: cli.Device = "auto", jso
     from helpers import sentiment
     from helpers.claims import proportion
 
-    started, classifier = monotonic(), _classifier(weights, device)
+    started, classifier = monotonic(), _placed(sentiment.Classifier.load(weights), device)
     table = _load(data, classes=classifier.classes)
     if table.classes != classifier.classes:
         raise UserError(f"the model knows the classes {', '.join(classifier.classes)}; the data has "
@@ -141,7 +141,7 @@ def predict(texts: Annotated[list[str], typer.Argument(help="Texts; - for those 
         if any("\ud800" <= c <= "\udfff" for c in text):                # bytes that were no UTF-8
             raise UserError(f"text {number} is not UTF-8")
         found += text_lines(sys.stdin.buffer.read(), "standard input") if text == "-" else [text]
-    classifier, rows = _classifier(weights, device), []
+    classifier, rows = _placed(sentiment.Classifier.load(weights), device), []
     for text, answer in zip(found, classifier.predict(found)):
         pieces, scores = sentiment.running_score(classifier, text)
         rows.append({"text": text} | answer | {"words": [piece.strip() for piece in pieces],
@@ -155,12 +155,12 @@ def predict(texts: Annotated[list[str], typer.Argument(help="Texts; - for those 
     cli.answer({"classes": classifier.classes, "predictions": rows}, json_, "\n".join(lines))
 
 
-def _classifier(weights, device):
-    """The stored classifier, on its device."""
-    from helpers.sentiment import LINEAR, Classifier
+def _placed(classifier, device):
+    """The classifier, its readers on the device."""
+    from helpers.sentiment import LINEAR
     from helpers.training import engine
 
-    classifier, acc = Classifier.load(weights), engine(device, "no")
+    acc = engine(device, "no")
     if classifier.kind not in LINEAR:
         for model in classifier.models:
             model.to(acc.device)

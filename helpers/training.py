@@ -18,7 +18,7 @@ Three rules make the numbers exact:
 import math
 import os
 import sys
-from contextlib import nullcontext
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic
@@ -62,24 +62,32 @@ def keep_memory():
 def engine(device="auto", precision="auto"):
     """An Accelerator. device: "auto" (CUDA, XPU, MPS, then CPU), "cpu", "cuda", "cuda:1"...;
     precision: "auto" (bf16 on a GPU that has it, fp16 on other CUDA, else fp32), "no", "bf16", "fp16".
+    Accelerate's own ACCELERATE_USE_CPU=true and ACCELERATE_TORCH_DEVICE=... say what "auto" is.
     """
     from accelerate import Accelerator
     from accelerate.state import AcceleratorState, PartialState
+    from accelerate.utils import parse_flag_from_env
 
     if precision not in ("auto", "no", "bf16", "fp16"):
         raise UserError(f"precision {precision!r} is not one of auto, no, bf16, fp16")
     several = int(os.environ.get("WORLD_SIZE", "1")) > 1
     # Accelerate keeps its settings for the whole process; a notebook trains many times, with other settings
     AcceleratorState._reset_state(reset_partial_state=not several)
+    cpu = device == "cpu" or device == "auto" and parse_flag_from_env("ACCELERATE_USE_CPU")
+    preset = os.environ.get("ACCELERATE_TORCH_DEVICE")
     if device not in ("auto", "cpu"):
         backend = getattr(torch, device.split(":")[0], None)
         if not (hasattr(backend, "is_available") and backend.is_available()):
             raise UserError(f"there is no device {device!r} on this machine; use auto or cpu")
         os.environ["ACCELERATE_TORCH_DEVICE"] = device
+    elif cpu:
+        os.environ.pop("ACCELERATE_TORCH_DEVICE", None)
     try:
-        kind = PartialState(cpu=device == "cpu").device.type
+        kind = PartialState(cpu=cpu).device.type
     finally:
         os.environ.pop("ACCELERATE_TORCH_DEVICE", None)
+        if preset is not None:
+            os.environ["ACCELERATE_TORCH_DEVICE"] = preset
     if precision == "auto":
         bf16 = kind == "xpu" or (kind == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False))
         precision = "bf16" if bf16 else "fp16" if kind == "cuda" else "no"
@@ -87,7 +95,7 @@ def engine(device="auto", precision="auto"):
         raise UserError("fp16 needs a GPU; on a CPU use bf16 or no")
     if kind == "cpu":
         keep_memory()
-    return Accelerator(cpu=device == "cpu", mixed_precision=precision)
+    return Accelerator(cpu=cpu, mixed_precision=precision)
 
 
 def move(batch, device):
@@ -95,6 +103,16 @@ def move(batch, device):
     from accelerate.utils import send_to_device
 
     return send_to_device(batch, device, non_blocking=True)
+
+
+def moved(model, device):
+    """Put the model on `device`. Leaving the context that is returned puts it back where it was found: the next line
+    of a notebook may call the model on tensors that are still there.
+    """
+    home, back = next((p.device for p in model.parameters()), device), ExitStack()
+    model.to(device)
+    back.callback(model.to, home)
+    return back
 
 
 class Sums(nn.Module):
@@ -239,7 +257,7 @@ def fit(
     clip=None, monitor="valid_loss", patience=None, keep="last", augment=None, workers=0, save_seconds=60.0,
     look_every=25, label="training", log=None, judge=None,
 ):  # fmt: skip
-    """Train `model` in place and return a `Result`.
+    """Train `model` in place, on `device`, and return a `Result`; in the end the model is where it was found.
 
     model         any nn.Module; parameters with requires_grad are trained
     train, valid  map-style data sets: `Tensors(x, y)`, a picture folder, ... (a `collate` of theirs is used;
@@ -276,7 +294,7 @@ def fit(
 
     started, acc = monotonic(), engine(device, precision)
     world, on_gpu = acc.num_processes, acc.device.type == "cuda"
-    model.to(acc.device)
+    elsewhere = moved(model, acc.device)
     if on_gpu:
         model.to(memory_format=torch.channels_last)  # the layout tensor cores want; touches 4-D weights only
     batches = Batches(len(train), batch_size, shuffle=True, seed=seed, rank=acc.process_index, world=world,
@@ -324,7 +342,7 @@ def fit(
         raise UserError(f"{what} is NaN or infinite {where}: lower the learning rate, clip the gradient, or look "
                         f"for bad values in the data{kept}")  # fmt: skip
 
-    with bar(label, epochs * len(batches)) as progress, interrupts.interrupts() as interrupted:
+    with elsewhere, bar(label, epochs * len(batches)) as progress, interrupts.interrupts() as interrupted:
         progress.first = at["epoch"] * len(batches) + at["step"]
         while at["epoch"] < epochs and not at["finished"]:
             epoch = batches.epoch = at["epoch"]
@@ -406,12 +424,13 @@ def _evaluate(acc, model, data, step, batch_size, workers, label=None):
         raise UserError("the set to evaluate on is empty")
     batches = Batches(len(data), batch_size, shuffle=False, rank=acc.process_index, world=acc.num_processes)
     was_training, total = model.training, {}
-    model.to(acc.device).eval()
     arriving = loader(data, batches, workers, pin=acc.device.type == "cuda")
-    for i, batch in enumerate(track(arriving, label, len(batches)) if label else arriving):
-        with acc.autocast():
-            _add(total, step(model, move(batch, acc.device)), batches.share(i))
-    model.train(was_training)
+    with moved(model, acc.device):
+        model.eval()
+        for i, batch in enumerate(track(arriving, label, len(batches)) if label else arriving):
+            with acc.autocast():
+                _add(total, step(model, move(batch, acc.device)), batches.share(i))
+        model.train(was_training)
     return _means(acc, total, len(data)) | {"n": len(data)}
 
 
@@ -426,13 +445,14 @@ def predict(model, data, *, batch_size=256, device="auto", precision="no", worke
     if len(data) == 0:
         raise UserError("there is nothing to predict: the set is empty")
     was_training, rows = model.training, []
-    model.to(acc.device).eval()
     batches = Batches(len(data), batch_size, shuffle=False)
-    for batch in track(loader(data, batches, workers), "predict", len(batches)):
-        x = batch[0] if isinstance(batch, (tuple, list)) else batch
-        with acc.autocast():
-            rows.append((forward or model)(move(x, acc.device)).float().cpu())
-    model.train(was_training)
+    with moved(model, acc.device):
+        model.eval()
+        for batch in track(loader(data, batches, workers), "predict", len(batches)):
+            x = batch[0] if isinstance(batch, (tuple, list)) else batch
+            with acc.autocast():
+                rows.append((forward or model)(move(x, acc.device)).float().cpu())
+        model.train(was_training)
     return torch.cat(rows)
 
 

@@ -236,7 +236,7 @@ def train(model, data, valid=None, *, strategy="base", epochs=10, lr=None, batch
         head = Scaled(model.head, parts[0].tensors[0])
         result = _descend(head, *parts, epochs=epochs, lr=lr or 3e-3, batch_size=batch_size, seed=seed, **kw)
         head.fold(model.head)
-        model.to(next(head.parameters()).device).eval()
+        model.eval()
         return result
     if strategy != "scratch" and lp_first:
         probe(model, data, **place)

@@ -105,7 +105,7 @@ def train(
     if flip not in yolo_train.FLIPS:
         raise UserError(f"--flip {flip} is not one of {', '.join(yolo_train.FLIPS)}")
     yolo_train.check(strides, size, box_loss)
-    engine(device, precision)                          # a device that is not there should not wait for the pictures
+    place = engine(device, precision).device           # one that is not there should not wait for the pictures
     started = monotonic()
     training = _data(data, "train", size, None, seed, scenes, max(strides))
     valid = _data(data, "val", training.size, training.classes, seed)
@@ -116,7 +116,7 @@ def train(
         precision=precision, compile=compile, workers=workers, log=cli.epoch_line, label=f"yolo on {kind}",
         **({} if lr is None else {"lr": lr}),
     )  # fmt: skip
-    scores = yolo_train.score(yolo_train.find(model, valid), valid)
+    scores = yolo_train.score(yolo_train.find(model.to(place), valid), valid)
     facts = _json({
         **scores, "n": len(valid), "split": "val", "train": len(training), "size": list(training.size),
         "parameters": sum(p.numel() for p in model.parameters()), "epochs": result.epochs,

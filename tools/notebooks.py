@@ -189,5 +189,6 @@ def main(arguments):
 
 
 if __name__ == "__main__":
-    os.environ["COURSE_SCALE"] = "small"            # what is stored is what everybody can run again
+    os.environ["COURSE_SCALE"] = "small"            # what is stored is what everybody can run again,
+    os.environ["ACCELERATE_USE_CPU"] = "true"       # without a GPU, too
     sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,134 @@
+"""A second device that is none: every tensor stays in the CPU's memory, but one that was sent to `DEVICE` carries a
+label, and an operation that mixes labelled and unlabelled tensors fails as it would with a GPU.
+
+    with pretended():
+        torch.ones(3, device=DEVICE) + torch.ones(3)      # RuntimeError
+
+So code that forgets to move a tensor is found on a machine without a GPU, and since the arithmetic is the CPU's,
+results can be compared bit by bit. Allowed, as in PyTorch: tensors without dimensions beside others, indices from the
+CPU into a tensor on the device, copies between the two. Not seen: what a GPU computes otherwise, and waiting for it.
+"""
+
+from contextlib import contextmanager
+
+import torch
+from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+DEVICE = torch.device("xpu", 0)             # a kind of device that no machine of ours has
+TO_ITS_FIRST = {"copy_", "set_", "index"}   # operations whose result is where their first tensor is
+MIXING = TO_ITS_FIRST | {"index_put_", "index_put", "_index_put_impl_"}
+FROM_NUMBERS = {torch.tensor, torch.as_tensor, torch.asarray, torch.from_numpy, torch.frombuffer}
+_labelled, _limit = {}, 1000                # address -> storage, which keeps the address from being given away
+
+
+def there(x):
+    """Is this tensor on the pretended device?"""
+    return torch._C._has_storage(x) and x.untyped_storage().data_ptr() in _labelled
+
+
+def _label(x, on):
+    global _limit
+    if not torch._C._has_storage(x):
+        return
+    storage = x.untyped_storage()
+    if on and storage.data_ptr():
+        _labelled[storage.data_ptr()] = storage
+    else:
+        _labelled.pop(storage.data_ptr(), None)
+    if len(_labelled) > _limit:             # let go what nobody else holds
+        for address in [a for a, s in _labelled.items() if torch._C._storage_Use_Count(s._cdata) == 1]:
+            del _labelled[address]
+        _limit = 2 * len(_labelled) + 1000
+
+
+def _tensors(*things):
+    return [x for x in tree_leaves(things) if isinstance(x, torch.Tensor)]
+
+
+def _addresses(tensors):
+    return {x.untyped_storage().data_ptr() for x in tensors if torch._C._has_storage(x)}
+
+
+class _Operations(TorchDispatchMode):
+    """Looks at what every operation gets, and labels what it makes."""
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        name, given = func._schema.name.split("::")[1], _tensors(args, kwargs)
+        filled = [x for x in given if x.dim() and x.numel()]
+        on = [there(x) for x in filled]
+        if name not in MIXING and any(on) and not all(on):
+            what = ", ".join(f"{tuple(x.shape)} on {DEVICE if o else 'cpu'}" for x, o in zip(filled, on))
+            raise RuntimeError(f"Expected all tensors to be on the same device, but {name} got {what}")
+        if name == "index" and not there(args[0]) and any(on):
+            raise RuntimeError("indices should be either on cpu or on the same device as the indexed tensor (cpu)")
+        out = func(*args, **(kwargs or {}))
+        known = _addresses(given)
+        where = there(given[0]) if name in TO_ITS_FIRST else any(map(there, given)) if given else _Functions.inside
+        for x in _tensors(out):
+            if not _addresses([x]) <= known:
+                _label(x, where)
+        return out
+
+
+class _Functions(TorchFunctionMode):
+    """Understands `device=`, `.to()` and `.cpu()`, and refuses NumPy."""
+
+    inside = False      # a function whose tensors are on the device makes new ones there, as one_hot does
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        kwargs, args, goal = dict(kwargs or {}), list(args), None
+        if getattr(func, "__name__", "") in ("numpy", "__array__") and there(args[0]):
+            raise TypeError(f"can't convert {DEVICE} device type tensor to numpy. Use Tensor.cpu() first")
+        if func is torch.Tensor.cpu:
+            goal = torch.device("cpu")
+        if func is torch.Tensor.new_tensor:
+            goal = args[0].device
+        if func is torch.Tensor.to:
+            for i, x in enumerate(args[1:], 1):
+                if isinstance(x, (str, torch.device)):
+                    goal = torch.device(x)
+                    args[i] = torch.device("cpu") if goal.type == DEVICE.type else goal
+                elif isinstance(x, torch.Tensor):
+                    goal = x.device
+        if kwargs.get("device") is not None:
+            goal = torch.device(kwargs["device"])
+            kwargs["device"] = torch.device("cpu") if goal.type == DEVICE.type else goal
+        given = _tensors(args, kwargs)
+        _Functions.inside = any(there(x) for x in given if x.dim())
+        try:
+            out = func(*args, **kwargs)
+        finally:
+            _Functions.inside = False
+        if torch.is_tensor(out) and goal is not None and goal.type in ("cpu", DEVICE.type):
+            if there(out) != (goal.type == DEVICE.type):
+                if _addresses([out]) & _addresses(given):       # nothing was copied yet
+                    out = out.clone()
+                _label(out, goal.type == DEVICE.type)
+        elif func in FROM_NUMBERS and not given:
+            _label(out, False)
+        return out
+
+
+@contextmanager
+def pretended():
+    """In here there is `DEVICE`."""
+    real = torch._C.TensorBase.device.__get__
+    torch.Tensor.device = property(lambda x: DEVICE if there(x) else real(x))
+    try:
+        with _Functions(), _Operations():
+            yield
+    finally:
+        del torch.Tensor.device
+        _labelled.clear()
+
+
+def engine_on_it(real):
+    """`training.engine`, which takes `DEVICE` for "auto" and 16 bits for its precision, as it would a GPU."""
+    def engine(device="auto", precision="auto"):
+        acc = real("cpu", "no" if device == "cpu" else precision.replace("auto", "bf16"))
+        if device == "auto":
+            acc.__class__ = type("Elsewhere", (type(acc),), {"device": DEVICE})
+        return acc
+    return engine
