@@ -18,7 +18,8 @@ from torch import nn
 from helpers import augmentation as A
 from helpers import data, leaves
 from helpers.copies import load_folder, write_copies
-from helpers.images import split
+from helpers.data import UserError
+from helpers.images import PictureFolder, folder_items, split
 from helpers.training import Tensors, evaluate, fit, predict, seed_everything
 
 SIDE, BATCH = 32, 40
@@ -93,12 +94,26 @@ def gap_augments():
 
 
 @lru_cache(maxsize=4)
-def _sets(most, test, seed):
+def rendered(most, test, seed):
+    """(`most` leaves of each of `KINDS` to train on, `test` others), rendered; the kinds take turns."""
     return small_leaves(most, seed), small_leaves(test, 10_000 + seed)
 
 
-def _gap(name, per_class, most, test, steps, seed):
-    pool, fresh = _sets(most, test, seed)
+@lru_cache(maxsize=4)
+def photographed(most, test, seed):
+    """The same of PlantVillage's photographs, downloaded. Some fresh ones may show a leaf that was trained on, see
+    `transfer_study.plant_sets`."""
+    place, rng = data.fetch("plantvillage"), np.random.default_rng(seed)
+    names = dict(zip(leaves.CLASSES, leaves.folders(p.name for p in place.iterdir())))
+    files = [rng.permutation([path for path, _ in folder_items(place, [names[kind]])]) for kind in KINDS]
+    if short := [kind for kind, mine in zip(KINDS, files) if len(mine) < most + test]:
+        raise UserError(f"{place} has fewer than {most + test} photographs of {short[0]}")
+    return tuple(PictureFolder([(mine[i], k) for i in rows for k, mine in enumerate(files)], SIDE).cached()
+                 for rows in (range(most), range(most, most + test)))  # fmt: skip
+
+
+def _gap(name, per_class, most, test, steps, sets, seed):
+    pool, fresh = sets(most, test, seed)
     n = per_class * len(KINDS)
     pictures = Tensors(*(t[:n] for t in pool.tensors))
     model = train(pictures, len(KINDS), steps, gap_augments()[name], seed)
@@ -108,13 +123,14 @@ def _gap(name, per_class, most, test, steps, seed):
             "tta": (sure.argmax(1) == y).float().mean().item()}  # fmt: skip
 
 
-def gap(scale):
+def gap(scale, sets=rendered):
     """Every augmentation at every size: accuracy on the training pictures themselves and on fresh ones, and
-    that of the mean over a fresh picture and its mirror image (test-time augmentation)."""
+    that of the mean over a fresh picture and its mirror image (test-time augmentation). sets: whence the leaves."""
     sizes, test, steps = {
         "tiny": ((5, 10), 2, 2), "small": ((10, 20, 40), 80, 240), "full": ((10, 20, 40, 80, 160, 640), 400, 6400),
     }[scale]  # fmt: skip
-    return {f"{name}, {n}": partial(_gap, name, n, sizes[-1], test, steps) for n in sizes for name in gap_augments()}
+    return {f"{name}, {n}": partial(_gap, name, n, sizes[-1], test, steps, sets)
+            for n in sizes for name in gap_augments()}  # fmt: skip
 
 
 # ---------------------------------------------------------------- copies before or after the split

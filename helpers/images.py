@@ -153,7 +153,8 @@ def split(labels, share, seed):
 def class_folder(path, *, valid=0.2, seed=0, classes=None):
     """Read the ImageFolder layout: (train items, valid items, class names); an item is (path, label).
 
-    classes  use these only (e.g. the 33 of lecture 06 out of PlantVillage's 38); they must all be there.
+    classes  use these only; they must all be there. Or a function that picks them from the names that are there
+             (e.g. `leaves.folders` the 33 of lecture 06 out of PlantVillage's 38).
     """
     path = Path(path)
     if not path.is_dir():
@@ -163,6 +164,7 @@ def class_folder(path, *, valid=0.2, seed=0, classes=None):
     found = _classes(inside)
     if len(found) < 2:
         raise UserError(f"{inside} has {len(found)} class folders; it needs two or more, one per class")
+    classes = classes(found) if callable(classes) else classes
     if missing := sorted(set(classes or []) - set(found)):
         raise UserError(f"{inside} lacks the class folders {', '.join(missing)}")
     classes = classes or found

@@ -2,7 +2,7 @@
 
 The class names are the real data set's folder names (Hughes and Salathe, "An open access repository of
 images on plant health", 2015), less its five crops with a single class, so that a model or a notebook
-moves to the real folders by changing a path. The crop decides outline, venation, colour and texture
+moves to the real folders by changing a path (`folders`). The crop decides outline, venation, colour and texture
 (`blades.py`), the disease decides the lesions (`lesions.py`); pose, size, light, background and noise are
 nuisance. Two domains:
 
@@ -54,18 +54,17 @@ def disease(name):
     return name.split("___")[1].replace("_", " ").strip()
 
 
-def keep_33(class_names):
-    """Pick the 33 classes out of a real PlantVillage tree.
+def folders(class_names):
+    """The folders of a real PlantVillage tree that hold the 33 classes, in the order of `CLASSES`.
 
-    class_names: folder names. Returns (kept, missing): the ones among the 33, sorted as by ImageFolder,
-    and those of the 33 that are not there. Raises UserError when none is.
+    Its editions spell three crops and a disease in two ways, "Corn_(maize)___Common_rust_" or "Corn___Common_rust".
+    Raises UserError that names the classes which are not there.
     """
-    there = set(class_names)
-    kept = [name for name in CLASSES if name in there]
-    if not kept:
-        raise UserError(f"none of the {len(there)} folders is a PlantVillage class such as {CLASSES[0]!r}: "
-                        "point to the folder that holds the class folders")
-    return kept, [name for name in CLASSES if name not in there]
+    there = {(crop(name), disease(name)): name for name in class_names if "___" in name}
+    if missing := [name for name in CLASSES if (crop(name), disease(name)) not in there]:
+        raise UserError(f"of PlantVillage's class folders {len(missing)} of 33 are missing: {', '.join(missing[:3])}"
+                        + ", ..." * (len(missing) > 3) + "; point to the folder that holds them")
+    return [there[crop(name), disease(name)] for name in CLASSES]
 
 
 # ---------------------------------------------------------------------------------------------- backgrounds

@@ -3,9 +3,10 @@
     images, boxes, labels = dataset(1000, seed=0, split="train")       # images (1000, 3, 160, 160) uint8
 
 Three splits that share nothing. Digits: of MNIST-5k's 500 a class, 350 are for training, 50 for validation
-and 100 for testing. Photographs: the left 40 % of each, the next 30 % and the right 30 %, at the same
-magnification. Random numbers: the split is part of the seed. A scene is a function of (split, seed, index,
-size) and nothing else.
+and 100 for testing; with digits="mnist" MNIST's 10,000 test digits are for testing, of its 60,000 others the
+first 50,000 for training and the rest for validation. Photographs: the left 40 % of each, the next 30 % and the
+right 30 %, at the same magnification. Random numbers: the split is part of the seed. A scene is a function of
+(split, seed, index, size, digits) and nothing else.
 
 A labelled digit can be read: its ink differs in luminance from the photograph behind it by at least 0.35
 of the range *and* by 2.5 standard deviations of what is behind it, it is at least a tenth of the picture
@@ -18,7 +19,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from helpers.data import UserError, empty_folder, mnist5k, photographs
+from helpers.data import UserError, empty_folder, mnist, mnist5k, photographs
 from helpers.progress import track
 
 SPLITS = {"train": (0.0, 0.4, 0, 350), "valid": (0.4, 0.7, 350, 400), "test": (0.7, 1.0, 400, 500)}
@@ -36,12 +37,17 @@ class Scene(NamedTuple):
 
 
 @lru_cache
-def _digits(split):
+def _digits(split, digits="mnist5k"):
     """Ink 0..1 of this split's digits, each cropped to its own box, and their labels."""
-    images, labels = mnist5k()
-    _, _, first, last = SPLITS[split]
-    order = np.random.default_rng(8).permutation(len(labels))
-    chosen = np.concatenate([order[labels[order] == digit][first:last] for digit in range(10)])
+    if digits == "mnist":
+        images, labels = mnist("test" if split == "test" else "train")
+        cut = len(labels) * 5 // 6
+        chosen = {"train": np.arange(cut), "valid": np.arange(cut, len(labels)), "test": np.arange(len(labels))}[split]
+    else:
+        images, labels = mnist5k()
+        _, _, first, last = SPLITS[split]
+        order = np.random.default_rng(8).permutation(len(labels))
+        chosen = np.concatenate([order[labels[order] == digit][first:last] for digit in range(10)])
     crops = []
     for image in images[chosen]:
         rows, columns = np.nonzero(image > 64)
@@ -115,14 +121,16 @@ def _crowded(box, boxes):
     return False
 
 
-def scene(index, seed, split="train", size=160):
-    """One `Scene` with all its masks. The same arguments give the same bytes."""
+def scene(index, seed, split="train", size=160, digits="mnist5k"):
+    """One `Scene` with all its masks, of the digits of "mnist5k" or "mnist". The same arguments give the same bytes."""
     if split not in SPLITS:
         raise UserError(f"split '{split}': choose train, valid or test")
+    if digits not in ("mnist5k", "mnist"):
+        raise UserError(f"digits '{digits}': choose mnist5k or mnist")
     if size < 96:
         raise UserError(f"scenes of {size} pixels: at least 96, or the small digits cannot be read")
     dice = np.random.default_rng([list(SPLITS).index(split), seed, index])
-    crops, names = _digits(split)
+    crops, names = _digits(split, digits)
     picture = _background(dice, split, size)
     light = picture @ LUMINANCE                                                # (size, size)
     boxes, labels, masks = [], [], []
@@ -157,17 +165,17 @@ def scene(index, seed, split="train", size=160):
         labels.append(names[which])
         masks.append(mask)
     if not boxes:
-        return scene(index + 2**40, seed, split, size)       # a photograph on which nothing can be read
+        return scene(index + 2**40, seed, split, size, digits)       # a photograph on which nothing can be read
     image = (picture.clip(0, 1) * 255 + 0.5).astype(np.uint8).transpose(2, 0, 1)
     return Scene(np.ascontiguousarray(image), np.array(boxes, np.float32), np.array(labels, np.int64),
                  np.array(masks))
 
 
-def dataset(n, seed, split="train", size=160):
+def dataset(n, seed, split="train", size=160, digits="mnist5k"):
     """n scenes: images (n, 3, size, size) uint8, list of boxes (n_i, 4) float32, list of labels (n_i,)."""
     images, boxes, labels = np.zeros((n, 3, size, size), np.uint8), [], []
     for i in track(range(n), f"{split} scenes"):
-        one = scene(i, seed, split, size)
+        one = scene(i, seed, split, size, digits)
         images[i] = one.image
         boxes.append(one.boxes)
         labels.append(one.labels)

@@ -272,6 +272,16 @@ def film_reviews():
     return Table(frame["text"].tolist(), frame["label"].to_numpy(), frame["film"].to_numpy(), ["rotten", "fresh"])
 
 
+def published(name):
+    """All of "imdb" (50,000 whole reviews, Maas et al., ACL 2011) or "nsmc" (200,000 short Korean ones), downloaded:
+    (train, test) as their authors split them, IMDb by film."""
+    from helpers import data
+
+    frames = [{"imdb": data.imdb, "nsmc": data.nsmc}[name](split) for split in ("train", "test")]
+    return tuple(Table([text.replace("<br />", " ") for text in frame["text"]], frame["label"].to_numpy(), None,
+                       ["negative", "positive"]) for frame in frames)  # fmt: skip
+
+
 # --- looking at it --------------------------------------------------------------------------------
 
 

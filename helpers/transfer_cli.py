@@ -23,16 +23,14 @@ Size = Annotated[int, typer.Option("--size", min=32, help="Side of the square pi
 def _load(data, size, seed, only_33=False, which="both"):
     """(train, valid, class names) of --data, as data sets of uint8 pictures; one of the first two with `which`."""
     from helpers.images import PictureFolder, class_folder
+    from helpers.leaves import CLASSES, folders
 
     kind, path = cli.kind_and_path(data, KINDS)
     if kind == "folder":
-        from helpers.leaves import CLASSES
-
-        train, valid, classes = class_folder(path, seed=seed, classes=CLASSES if only_33 else None)
+        train, valid, classes = class_folder(path, seed=seed, classes=folders if only_33 else None)
         parts = [PictureFolder(items, size).cached() if which in ("both", name) else None
                  for name, items in (("train", train), ("valid", valid))]  # fmt: skip
         return *parts, classes
-    from helpers.leaves import CLASSES
     from helpers.transfer_study import leaf_set
 
     domain = "field" if kind == "leaves-field" else "lab"

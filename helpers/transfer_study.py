@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from helpers import data, leaves
-from helpers.images import split
+from helpers.images import PictureFolder, class_folder, split
 from helpers.training import Tensors, evaluate
 from helpers.transfer import Classifier, blocks, classify, train
 
@@ -21,6 +21,18 @@ def leaf_set(per_class, seed, domain="lab", size=SIZE):
     """`leaves` as `Tensors`: pictures (N, 3, size, size) uint8, classes (N,)."""
     x, y = leaves.dataset(per_class, seed, domain, size)
     return Tensors(torch.as_tensor(x), torch.as_tensor(y))
+
+
+def plant_sets(seed=0, size=SIZE):
+    """The real thing, PlantVillage's photographs of the same 33 classes, downloaded: (train, test) `Tensors`, each in
+    random order; a fifth of every class is for testing.
+
+    Many leaves were photographed more than once (Mohanty et al., Frontiers in Plant Science 7, 2016), and this edition
+    does not say which: some of the test photographs show a leaf that was trained on.
+    """
+    parts = class_folder(data.fetch("plantvillage"), seed=seed, classes=leaves.folders)[:2]
+    rng = np.random.default_rng(seed)
+    return tuple(PictureFolder([items[i] for i in rng.permutation(len(items))], size).cached() for items in parts)
 
 
 def digit_set(per_class, seed, test=500):

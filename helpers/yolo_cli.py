@@ -224,7 +224,8 @@ def detect(images: Annotated[list[Path], typer.Argument(help="Picture files.")],
         rows.append({"image": str(path), "objects": objects})
         listed = ", ".join("{} {:.3f} at [{}]".format(o["class"], o["score"], ", ".join(f"{v:.0f}" for v in o["box"]))
                            for o in objects)  # fmt: skip
-        lines.append(f"{path}: {listed or 'nothing'}")
+        none = f"nothing with a score of {threshold:g} or more; a lower --threshold shows more"
+        lines.append(f"{path}: {listed or none}")
     if out is not None:
         names = _names(images)
         for row, picture, name in zip(rows, pictures, names):

@@ -11,12 +11,14 @@ import torch
 
 from helpers import yolo_model, yolo_v1
 from helpers.average_precision import calibration, evaluate, overlaps
-from helpers.data import UserError
+from helpers.data import UserError, fetch
 from helpers.detection import kmeans_anchors, mean_best_iou, nms, xyxy_to_cxcywh
 from helpers.progress import track
-from helpers.training import fit
+from helpers.training import engine, fit, moved
+from helpers.voc import VocSet
 from helpers.yolo import best_anchor, decode_v3, detections, offsets, targets
-from helpers.yolo_train import SceneSet, train_detector
+from helpers.yolo_train import FLIPS, SceneSet, find, train_detector
+from helpers.yolo_train import score as coco_score
 
 CLASSES = 10
 
@@ -230,3 +232,20 @@ def ends(scale):
     many = few | {"epochs": 4 * few["epochs"]}
     return {"v1": partial(_end, "connected", **few), "v1, four times as long": partial(_end, "connected", **many),
             "v1, convolutions at its end": partial(_end, "convolutions", **few), "v3": partial(_end, "v3", **few)}
+
+
+# ---------------------------------------------------------------- real photographs, downloaded
+
+PHOTOGRAPHS = {"bccd": {"size": 320, "flip": "both"}, "voc2007": {"size": 416, "flip": "horizontal"}}
+
+
+def photographs(name, seed, epochs=150):
+    """Train from nothing on "bccd" or "voc2007", weights chosen on the validation split: `yolo_train.score` of the
+    test split."""
+    place, side, flip = fetch(name), *PHOTOGRAPHS[name].values()
+    train_set = VocSet(place, "train", side)
+    valid, test = (VocSet(place, split, train_set.size, train_set.classes) for split in ("val", "test"))
+    model, _ = train_detector(train_set, valid, epochs=epochs, seed=seed, config={"flip": flip},
+                              augment=yolo_model.make_augment(FLIPS[flip]), label=f"YOLO on {name}")  # fmt: skip
+    with moved(model, engine().device):
+        return coco_score(find(model, test), test)

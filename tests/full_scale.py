@@ -2,9 +2,9 @@
 
 What would take a GPU is called with the arguments of full scale and does the first bit of it: `fit` trains one epoch on
 32 samples, a `SceneSet` renders 40 scenes, a detector is the one whose weights are in the repository; what would be
-downloaded is random (weights) or a part of what is here (MNIST). The models train on a pretended device, so a cell that
-would mix a GPU's tensors with the CPU's fails here, too. A claim is computed and not judged: a network that has
-learnt nothing has nothing to claim. Exit status 1 where a cell raises.
+downloaded is random (weights), a part of what is here (MNIST), or a small folder that is laid out like the real one.
+The models train on a pretended device, so a cell that would mix a GPU's tensors with the CPU's fails here, too. Claims
+are made and not judged, as always at full scale. Exit status 1 where a cell raises.
 """
 
 import importlib
@@ -12,12 +12,17 @@ import inspect
 import os
 import pkgutil
 import sys
+import tempfile
 from pathlib import Path
 
 import nbformat
+import numpy as np
+from PIL import Image
 from pretended_device import engine_on_it, pretended
+from voc_folder import write_voc
 
 ROOT = Path(__file__).resolve().parents[1]
+ROOM = tempfile.TemporaryDirectory()
 sys.path.insert(0, str(ROOT))
 
 
@@ -72,9 +77,68 @@ def few_digits(real):
         told("mnist", {"split": split})
         from helpers.data import mnist5k
         images, labels = mnist5k()
-        part = slice(0, None, 5) if split == "test" else slice(1, None, 2)
+        part = slice(0, None, 10) if split == "test" else slice(1, None, 2)
         return images[part], labels[part]
     return mnist
+
+
+def laid_out(real):
+    """Folders like those that `fetch` would unpack, with a few made-up pictures and texts in them."""
+    def fetch(name, progress=True):
+        if name not in (makers := {"plantvillage": leaf_folders, "imdb": review_files, "bccd": voc_layout,
+                                    "voc2007": voc_layout, "nsmc": review_table}):
+            return real(name, progress)
+        told("fetch", {"name": name})
+        return makers[name](Path(tempfile.mkdtemp(dir=ROOM.name)))
+    return fetch
+
+
+def leaf_folders(place):
+    """PlantVillage: a folder a class, its crops as the edition on Mendeley Data spells them, and more classes."""
+    from helpers.augmentation_study import KINDS
+    from helpers.leaves import CLASSES
+
+    random = np.random.default_rng(0)
+    for k, name in enumerate([*CLASSES, "Blueberry___healthy", "Background_without_leaves"]):
+        folder = place / name.replace("_(including_sour)", "").replace("_(maize)", "").removesuffix("_")
+        folder.mkdir()
+        for i in range(120 if name in KINDS and "augmentation" in sys.argv[1] else 15):
+            picture = random.integers(0, 90, (48, 48, 3)) + [k * 4, 120 - 3 * k, 60]
+            Image.fromarray(picture.astype(np.uint8)).save(folder / f"image ({i}).JPG")
+    return place
+
+
+def review_files(place):
+    """IMDb: train and test, pos and neg, a file a review; each is some sentences of ours, with a line break."""
+    from helpers.data import reviews
+
+    table = reviews()
+    for split, start in (("train", 0), ("test", 2000)):
+        for kind, label in (("pos", 1), ("neg", 0)):
+            folder, texts = place / split / kind, table[table["label"] == label]["text"].tolist()[start:]
+            folder.mkdir(parents=True)
+            for i, n in enumerate(range(3, 43)):
+                text = "<br /><br />".join(texts[40 * i:40 * i + n])
+                (folder / f"{i}_{9 * label + 1}.txt").write_text(text, encoding="utf-8")
+    return place
+
+
+def review_table(place):
+    """NSMC: train and test, a line a review."""
+    for split, n in (("train", 60), ("test", 20)):
+        lines = [f"{i}\t{['별로 재미없다', '정말 재미있다'][i % 2]} {i % 7}\t{i % 2}" for i in range(n)]
+        (place / f"ratings_{split}.txt").write_text("\n".join(["id\tdocument\tlabel", *lines]), encoding="utf-8")
+    return place
+
+
+def voc_layout(place):
+    """Pictures with boxes in Pascal VOC's layout: scenes."""
+    from helpers import scenes
+
+    for split in ("train", "val", "test"):
+        images, corners, labels = scenes.dataset(6, 0, {"val": "valid"}.get(split, split), 96)
+        write_voc(place, images, corners, [[str(k) for k in ks] for ks in labels], split, split)
+    return place
 
 
 def trained(real):
@@ -85,12 +149,6 @@ def trained(real):
     return train_detector
 
 
-def unjudged(real):
-    def claim(sentence, value, **settings):
-        inspect.signature(real).bind(sentence, value, **settings)
-    return claim
-
-
 def main(path):
     import torchvision
 
@@ -99,14 +157,14 @@ def main(path):
     for module in pkgutil.iter_modules(helpers.__path__):
         if not module.name.startswith("__"):
             importlib.import_module(f"helpers.{module.name}")
-    from helpers import claims, data, training, transfer_study, yolo_train
+    from helpers import data, training, transfer_study, yolo_train
 
     stand_in(training, "engine", engine_on_it)
     stand_in(training, "fit", short_fit)
     stand_in(yolo_train, "SceneSet", few_scenes)
     stand_in(yolo_train, "train_detector", trained)
-    stand_in(claims, "claim", unjudged)
     stand_in(data, "mnist", few_digits)
+    stand_in(data, "fetch", laid_out)
     stand_in(transfer_study, "leaf_set", lambda real: lambda per_class, *more, **settings: real(2, *more, **settings))
     resnet = torchvision.models.resnet50
 

@@ -187,3 +187,16 @@ def test_a_table_prints_without_a_notebook(capsys):
 def test_a_table_with_holes_is_an_error(rows):
     with pytest.raises(ValueError, match="rows of 2 cells"):
         table(["a", "b"], *rows)
+
+
+def test_at_full_scale_a_bound_is_reported_on_and_stops_nothing(monkeypatch, capsys):
+    monkeypatch.setenv("COURSE_SCALE", "full")
+    claim("Enough", 0.9, at_least=0.5)
+    claim("Too little", 0.1, at_least=0.5)
+    assert capsys.readouterr().out.count(": holds\n") == 1
+    card = Card("Too little", interval(0.1), 0.5, None, "", 3)
+    assert repr(card).endswith("needed at least 0.500: does not hold on the data of the full scale")
+    assert "does not hold on the data of the full scale" in card._repr_html_() and "#d55e00" in card._repr_html_()
+    monkeypatch.setenv("COURSE_SCALE", "small")
+    with pytest.raises(ClaimFailed, match="Too little"):
+        claim("Too little", 0.1, at_least=0.5)

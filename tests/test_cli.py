@@ -365,7 +365,7 @@ def test_what_train_refuses_before_any_work(trained, folder, tmp_path):
     refused(here(*training(folder, tmp_path / "x", "--precision", "fp16")), "fp16 needs a GPU")
     refused(here(*training(folder, tmp_path / "x", "--device", "abacus")), "'abacus'")
     refused(here("transfer", "train", "--data", "tsv:x"), "tsv:x", "folder:PATH")
-    refused(here(*training(folder, tmp_path / "x", "--only-33")), "lacks the class folders", CLASSES[0])
+    refused(here(*training(folder, tmp_path / "x", "--only-33")), "33 of 33 are missing", CLASSES[0])
     file = tmp_path / "file"
     file.touch()
     refused(here(*training(folder, file / "x")), file, "is a file")

@@ -182,7 +182,7 @@ def test_detect_draws_and_lists(trained, folder, tmp_path):
     changed = (before != after).any(-1)
     assert changed[y0:y1, max(0, x0 - 1):x0 + 2].any(1).mean() > 0.8                 # the left side of its frame
     text = here("yolo", "detect", "--weights", out, tmp_path / "empty.jpg", "--threshold", 0.99)
-    assert text.stdout.endswith("empty.jpg: nothing\n")
+    assert text.stdout.endswith("empty.jpg: nothing with a score of 0.99 or more; a lower --threshold shows more\n")
 
 
 def test_scenes_too(tmp_path):
