@@ -112,7 +112,7 @@ def photographed(most, test, seed):
                  for rows in (range(most), range(most, most + test)))  # fmt: skip
 
 
-def _gap(name, per_class, most, test, steps, sets, seed):
+def _gap(name, per_class, most, test, steps, seed, sets):
     pool, fresh = sets(most, test, seed)
     n = per_class * len(KINDS)
     pictures = Tensors(*(t[:n] for t in pool.tensors))
@@ -129,7 +129,7 @@ def gap(scale, sets=rendered):
     sizes, test, steps = {
         "tiny": ((5, 10), 2, 2), "small": ((10, 20, 40), 80, 240), "full": ((10, 20, 40, 80, 160, 640), 400, 6400),
     }[scale]  # fmt: skip
-    return {f"{name}, {n}": partial(_gap, name, n, sizes[-1], test, steps, sets)
+    return {f"{name}, {n}": partial(_gap, name, n, sizes[-1], test, steps, sets=sets)
             for n in sizes for name in gap_augments()}  # fmt: skip
 
 

@@ -67,7 +67,7 @@ def _counted(step, calls):
 
 
 def test_fresh_pictures_are_fresh():
-    pool, fresh = study._sets(5, 5, 3)
+    pool, fresh = study.rendered(5, 5, 3)
     assert len({p.numpy().tobytes() for p in torch.cat([pool.tensors[0], fresh.tensors[0]])}) == 80
     small = study.small_leaves(2, 3)
     assert torch.equal(small.tensors[0], pool.tensors[0][:16]) and torch.equal(small.tensors[1], pool.tensors[1][:16])
