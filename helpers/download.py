@@ -26,7 +26,15 @@ TEMPORARY = ".tmp-"
 
 
 class UserError(Exception):
-    """Bad input or a missing resource, said in one clear line; the command line prints it and exits 2."""
+    """Bad input or a missing resource, said in one clear line; the command line prints it and exits 2, and a notebook
+    shows it under its cell instead of a traceback (IPython asks for `_render_traceback_`; `%debug` still works)."""
+
+    def _render_traceback_(self):
+        import traceback
+
+        frames = traceback.extract_tb(self.__traceback__)
+        own = [frame.lineno for frame in frames if not Path(frame.filename).is_file()]  # cells lie in no file
+        return [f"Error in line {own[-1]} of the cell: {self}" if own else f"Error: {self}"]
 
 
 class Unreachable(UserError):
