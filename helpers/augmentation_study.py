@@ -101,7 +101,7 @@ def rendered(most, test, seed):
 
 @lru_cache(maxsize=4)
 def photographed(most, test, seed):
-    """The same of PlantVillage's photographs, downloaded. Some fresh ones may show a leaf that was trained on, see
+    """The same of PlantVillage's photographs, downloaded. A fresh one may show a leaf that was trained on, too, see
     `transfer_study.plant_sets`."""
     place, rng = data.fetch("plantvillage"), np.random.default_rng(seed)
     names = dict(zip(leaves.CLASSES, leaves.folders(p.name for p in place.iterdir())))

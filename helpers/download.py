@@ -33,7 +33,7 @@ class UserError(Exception):
         import traceback
 
         frames = traceback.extract_tb(self.__traceback__)
-        own = [frame.lineno for frame in frames if not Path(frame.filename).is_file()]  # cells lie in no file
+        own = [f.lineno for f in frames if "ipykernel_" in f.filename or "ipython-input" in f.filename]  # a cell's
         return [f"Error in line {own[-1]} of the cell: {self}" if own else f"Error: {self}"]
 
 

@@ -154,7 +154,7 @@ def class_folder(path, *, valid=0.2, seed=0, classes=None):
     """Read the ImageFolder layout: (train items, valid items, class names); an item is (path, label).
 
     classes  use these only; they must all be there. Or a function that picks them from the names that are there
-             (e.g. `leaves.folders` the 33 of lecture 06 out of PlantVillage's 38).
+             (`leaves.folders`: the 33 of lecture 06 out of PlantVillage's 38).
     """
     path = Path(path)
     if not path.is_dir():

@@ -28,7 +28,7 @@ def plant_sets(seed=0, size=SIZE):
     random order; a fifth of every class is for testing.
 
     Many leaves were photographed more than once (Mohanty et al., Frontiers in Plant Science 7, 2016), and this edition
-    does not say which: some of the test photographs show a leaf that was trained on.
+    does not say which: a test photograph may show a leaf that was trained on.
     """
     parts = class_folder(data.fetch("plantvillage"), seed=seed, classes=leaves.folders)[:2]
     rng = np.random.default_rng(seed)
