@@ -195,15 +195,15 @@ class Card:
 
     def _repr_html_(self):
         name = f"claim-{zlib.crc32(self.sentence.encode()):08x}"
-        v, red, green, blue = self.value, *((0, 158, 115) if self.holds else (213, 94, 0))
+        v = self.value
+        edge, tint = ("#009e73", "0,158,115") if self.holds else ("#d55e00", "213,94,0")
         facts = {
             "sentence": self.sentence, "mean": round(v.mean, self.digits + 2), "low": round(v.low, self.digits + 2),
             "high": round(v.high, self.digits + 2), "n": v.n, "bound": self.bound, "unit": self.unit,
         }  # fmt: skip
         return (
             f'<div class="claim" id="{name}" role="note" data-claim="{escape(json.dumps(facts, ensure_ascii=False))}" '
-            f'style="border-left:4px solid #{red:02x}{green:02x}{blue:02x};padding:.4em .8em;margin:.4em 0;'
-            f'background:rgba({red},{green},{blue},.08)">'
+            f'style="border-left:4px solid {edge};padding:.4em .8em;margin:.4em 0;background:rgba({tint},.08)">'
             f"<strong>Claim.</strong> {escape(self.sentence)}<br>"
             f"<span>Measured {escape(self.measured)}; needed {escape(self.bound)}: <strong>{self.verdict}</strong>"
             "</span></div>"

@@ -66,7 +66,7 @@ def engine(device="auto", precision="auto"):
     """
     from accelerate import Accelerator
     from accelerate.state import AcceleratorState, PartialState
-    from accelerate.utils import parse_flag_from_env
+    from accelerate.utils import parse_flag_from_env, patch_environment
 
     if precision not in ("auto", "no", "bf16", "fp16"):
         raise UserError(f"precision {precision!r} is not one of auto, no, bf16, fp16")
@@ -74,20 +74,15 @@ def engine(device="auto", precision="auto"):
     # Accelerate keeps its settings for the whole process; a notebook trains many times, with other settings
     AcceleratorState._reset_state(reset_partial_state=not several)
     cpu = device == "cpu" or device == "auto" and parse_flag_from_env("ACCELERATE_USE_CPU")
-    preset = os.environ.get("ACCELERATE_TORCH_DEVICE")
     if device not in ("auto", "cpu"):
         backend = getattr(torch, device.split(":")[0], None)
         if not (hasattr(backend, "is_available") and backend.is_available()):
             raise UserError(f"there is no device {device!r} on this machine; use auto or cpu")
-        os.environ["ACCELERATE_TORCH_DEVICE"] = device
-    elif cpu:
-        os.environ.pop("ACCELERATE_TORCH_DEVICE", None)
-    try:
+    asked = {"ACCELERATE_USE_CPU": cpu}  # what was asked for here counts more than what the user's shell says
+    if cpu or device != "auto":
+        asked["ACCELERATE_TORCH_DEVICE"] = "cpu" if cpu else device
+    with patch_environment(**asked):
         kind = PartialState(cpu=cpu).device.type
-    finally:
-        os.environ.pop("ACCELERATE_TORCH_DEVICE", None)
-        if preset is not None:
-            os.environ["ACCELERATE_TORCH_DEVICE"] = preset
     if precision == "auto":
         bf16 = kind == "xpu" or (kind == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False))
         precision = "bf16" if bf16 else "fp16" if kind == "cuda" else "no"
@@ -95,7 +90,8 @@ def engine(device="auto", precision="auto"):
         raise UserError("fp16 needs a GPU; on a CPU use bf16 or no")
     if kind == "cpu":
         keep_memory()
-    return Accelerator(cpu=cpu, mixed_precision=precision)
+    with patch_environment(**asked):
+        return Accelerator(cpu=cpu, mixed_precision=precision)
 
 
 def move(batch, device):

@@ -236,13 +236,13 @@ def ends(scale):
 
 # ---------------------------------------------------------------- real photographs, downloaded
 
-PHOTOGRAPHS = {"bccd": {"size": 320, "flip": "both"}, "voc2007": {"size": 416, "flip": "horizontal"}}
+PHOTOGRAPHS = {"bccd": (320, "both"), "voc2007": (416, "horizontal")}        # largest side, mirror images
 
 
 def photographs(name, seed, epochs=150):
     """Train from nothing on "bccd" or "voc2007", weights chosen on the validation split: `yolo_train.score` of the
     test split."""
-    place, side, flip = fetch(name), *PHOTOGRAPHS[name].values()
+    place, (side, flip) = fetch(name), PHOTOGRAPHS[name]
     train_set = VocSet(place, "train", side)
     valid, test = (VocSet(place, split, train_set.size, train_set.classes) for split in ("val", "test"))
     model, _ = train_detector(train_set, valid, epochs=epochs, seed=seed, config={"flip": flip},

@@ -95,6 +95,12 @@ def laid_out(real, leaves):
         return makers[name](Path(tempfile.mkdtemp(dir=ROOM.name)))
     return fetch
 
+
+def other_edition(name):
+    """A class folder's name in PlantVillage's edition on Mendeley Data, as tensorflow-datasets lists it."""
+    return name.replace("_(including_sour)", "").replace("_(maize)", "").removesuffix("_")
+
+
 def leaf_folders(place, many=15):
     """PlantVillage: a folder a class, `many` pictures of lecture 07's kinds and 15 of the others; crops are spelled as
     in the edition on Mendeley Data, and there are more classes than the 33."""
@@ -103,7 +109,7 @@ def leaf_folders(place, many=15):
 
     random = np.random.default_rng(0)
     for k, name in enumerate([*CLASSES, "Blueberry___healthy", "Background_without_leaves"]):
-        folder = place / name.replace("_(including_sour)", "").replace("_(maize)", "").removesuffix("_")
+        folder = place / other_edition(name)
         folder.mkdir()
         for i in range(many if name in KINDS else 15):
             picture = random.integers(0, 90, (48, 48, 3)) + [k * 4, 120 - 3 * k, 60]
@@ -154,9 +160,11 @@ def trained(real):
 
 def finite(real):
     """A network that has learnt nothing may have nothing to claim, such as the mean of no hit at all."""
+    from helpers import claims
+
     def claim(sentence, value, **settings):
         inspect.signature(real).bind(sentence, value, **settings)
-        if hasattr(value, "mean") and hasattr(value, "low") or np.isfinite(np.asarray(value, float)).all():
+        if isinstance(value, claims.Interval) or np.isfinite(np.asarray(value, float)).all():
             real(sentence, value, **settings)
     return claim
 

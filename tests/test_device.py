@@ -1,19 +1,20 @@
 """On a device of its own, as a GPU is one: nothing mixes, and the results are the CPU's (tests/pretended_device.py)."""
 
 import json
+import os
 
 import numpy as np
 import pytest
 import torch
+from full_scale import voc_layout
 from PIL import Image
 from pretended_device import DEVICE, engine_on_it, pretended, there
 from torch import nn
 from torch.nn import functional as F
 from typer.testing import CliRunner
-from voc_folder import write_voc
 
 from helpers import augmentation as A
-from helpers import embedding, scenes, training, transfer, tsne, yolo_model, yolo_v1
+from helpers import embedding, training, transfer, tsne, yolo_model, yolo_v1
 from helpers.__main__ import app
 from helpers.batches import Tensors
 
@@ -53,18 +54,30 @@ def test_numpy_does_not_read_the_device(device, fault):
     fault(torch.ones(3).to(device).cpu())
 
 
+def test_what_was_asked_for_counts_more_than_the_environment(monkeypatch):
+    for name, value in (("ACCELERATE_USE_CPU", "true"), ("ACCELERATE_TORCH_DEVICE", "cpu")):
+        monkeypatch.setenv(name, value)
+        assert training.engine().device.type == "cpu" and os.environ[name] == value
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("ACCELERATE_TORCH_DEVICE", "meta")               # a device that is always there
+    assert training.engine(precision="no").device.type == "meta"
+    assert training.engine("cpu").device.type == "cpu" and os.environ["ACCELERATE_TORCH_DEVICE"] == "meta"
+    monkeypatch.setenv("ACCELERATE_USE_CPU", "true")
+    assert training.engine().device.type == "cpu" and os.environ["ACCELERATE_TORCH_DEVICE"] == "meta"
+
+
 def step(model, batch):
     x, y = batch
     return {"loss": F.cross_entropy(model(x), y, reduction="sum"), "accuracy": (model(x).argmax(1) == y).sum()}
 
 
-def trained(**options):
+def trained(epochs=4, **options):
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(4, 8), nn.Dropout(0.1), nn.Tanh(), nn.Linear(8, 3))
     x = torch.randn(50, 4)
     data, held = Tensors(x, x[:, :3].argmax(1)), Tensors(x[:20], x[:20, :3].argmax(1))
     optimizer = torch.optim.AdamW(model.parameters(), 1e-2)
-    result = training.fit(model, data, held, step=step, optimizer=optimizer, epochs=4, precision="no", seed=3,
+    result = training.fit(model, data, held, step=step, optimizer=optimizer, epochs=epochs, precision="no", seed=3,
                           keep="best", clip=1.0, **options)
     return model, result, training.evaluate(model, held, step=step), training.predict(model, x)
 
@@ -96,9 +109,9 @@ def test_the_model_comes_back_after_a_fault(device):
 
 
 def test_a_run_that_was_saved_goes_on(device, tmp_path):
-    trained(out=tmp_path)
+    trained(epochs=2, out=tmp_path)
     model, result, *_ = trained(out=tmp_path, resume=True)
-    assert result.resumed_from["epoch"] == 4
+    assert result.resumed_from["epoch"] == 2 and len(result.history) == 4
     assert all(torch.equal(a, b) for a, b in zip(model.state_dict().values(), trained()[0].state_dict().values()))
 
 
@@ -158,10 +171,8 @@ def test_the_command_line_trains_and_answers_there(device, tmp_path):
         command("transfer", "train", "--data", f"folder:{tmp_path / 'pictures'}", "--freeze", freeze, "--epochs", 1,
                 "--size", 64, "--out", out)
         assert command("transfer", "predict", "--weights", out, picture)["predictions"]
-    for split in ("train", "val"):
-        images, boxes, labels = scenes.dataset(6, 3, {"val": "valid"}.get(split, split), 96)
-        write_voc(tmp_path / "voc", images, boxes, [[f"digit {k}" for k in ks] for ks in labels], split, split)
-    command("yolo", "train", "--data", f"voc:{tmp_path / 'voc'}", "--size", 96, "--epochs", 2, "--width", 2, "--out",
+    boxes = voc_layout(tmp_path / "voc")
+    command("yolo", "train", "--data", f"voc:{boxes}", "--size", 96, "--epochs", 2, "--width", 2, "--out",
             tmp_path / "yolo")
     command("yolo", "detect", "--weights", tmp_path / "yolo", picture)
     (tmp_path / "texts.tsv").write_text("text\tlabel\n" + "".join(

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from full_scale import other_edition
 
 from helpers import leaves
 from helpers.blades import SPECIES, Blade, Dice, noise
@@ -48,11 +49,6 @@ def test_crop_and_disease():
     assert leaves.disease("Corn_(maize)___Common_rust_") == "Common rust"
     assert leaves.disease("Tomato___healthy") == "healthy"
     assert {leaves.crop(name) for name in leaves.CLASSES} == set(SPECIES)
-
-
-def other_edition(name):
-    """A folder's name in the edition of Arun Pandian and Gopal (Mendeley Data), as tensorflow-datasets lists it."""
-    return name.replace("_(including_sour)", "").replace("_(maize)", "").removesuffix("_")
 
 
 @pytest.mark.parametrize("edition", [str, other_edition])

@@ -214,7 +214,7 @@ def test_scenes_of_all_of_mnist_share_no_digit(monkeypatch):
 
 
 def test_photographs_with_boxes_are_trained_on_and_scored_on_their_test_split(laid_out, monkeypatch):
-    monkeypatch.setitem(yolo_study.PHOTOGRAPHS, "voc2007", {"size": 96, "flip": "horizontal"})
+    monkeypatch.setitem(yolo_study.PHOTOGRAPHS, "voc2007", (96, "horizontal"))
     seen = []
     real = yolo_study.VocSet
     monkeypatch.setattr(yolo_study, "VocSet", lambda place, part, *rest: seen.append(part) or real(place, part, *rest))
