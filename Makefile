@@ -46,6 +46,7 @@ data: $(STAMP)  ## fetch and verify the built-in data (cached: needs no network 
 	$(BIN)/python -m helpers data fetch
 
 lint: $(STAMP)  ## check the style of the code and that the notebooks are stored in canonical form
+	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/python -m tools.notebooks --check
 

@@ -9,6 +9,7 @@ Also mended: a cell without an execution count would pass uncompared, a dead ker
 limit, a `;` at the end of a cell was ignored, and updated displays, clear_output and widget outputs were
 misread.
 """
+
 import base64
 import io
 import math
@@ -23,7 +24,7 @@ from tools.notebooks import seen
 
 try:
     import nbval.plugin as nbp
-except ImportError:                     # unit tests run without it
+except ImportError:  # unit tests run without it
     nbp = None
 
 SETTINGS = ("rtol", "atol", "picture")
@@ -62,14 +63,14 @@ def differences(stored, new, rtol=0.0, atol=0.0):
     for place, ((a, unit), (b, _)) in enumerate(zip(numbers(stored), numbers(new), strict=True), 1):
         limit = max(rtol * max(abs(a), abs(b)), atol, unit if unit <= 1.001e-3 else 0.0)
         if a != b and not abs(a - b) <= limit * (1 + 1e-9) < math.inf:
-            lines.append(f"decimal {place}: stored {a:g}, now {b:g}, differs by {abs(a - b):.3g}, "
-                         f"allowed {limit:.3g}")
+            lines.append(f"decimal {place}: stored {a:g}, now {b:g}, differs by {abs(a - b):.3g}, allowed {limit:.3g}")
     return lines
 
 
 def thumbnail(data):
     """A picture's ink, 32 x 32 values from 0 (white) to 1 (black), and its size, from an output's base64."""
     from PIL import Image
+
     image = Image.open(io.BytesIO(base64.b64decode(data))).convert("RGBA")
     flat = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("L")
     return [1 - v / 255 for v in flat.resize((32, 32), Image.Resampling.BOX).tobytes()], image.size
@@ -111,12 +112,13 @@ class Output(str):
 
 
 if nbp:
+
     class Kernel(nbp.RunningKernel):
-        def execute_cell_input(self, cell_input, allow_stdin=None):      # with history, so a final `;` works
+        def execute_cell_input(self, cell_input, allow_stdin=None):  # with history, so a final `;` works
             self.running = self.kc.execute(cell_input, allow_stdin=allow_stdin, stop_on_error=False)
             return self.running
 
-        def await_reply(self, msg_id, timeout=None):                     # notice a dead kernel at once
+        def await_reply(self, msg_id, timeout=None):  # notice a dead kernel at once
             end = math.inf if timeout is None else monotonic() + timeout
             while True:
                 try:
@@ -149,7 +151,7 @@ if nbp:
             if not isinstance(s, str):
                 return s
             tolerance = self.tolerance()
-            if s.startswith(("iVBORw0KGgo", "/9j/")):                    # base64 of a PNG, of a JPEG
+            if s.startswith(("iVBORw0KGgo", "/9j/")):  # base64 of a PNG, of a JPEG
                 return Output(s, picture=tolerance["picture"])
             return Output(s, tolerance["rtol"], tolerance["atol"])
 
@@ -176,12 +178,12 @@ if nbp:
             for c in super().collect():
                 yield Cell.from_parent(self, name=c.name, cell_num=c.cell_num, cell=c.cell, options=c.options)
 
-        def get_kernel_message(self, timeout=None, stream="iopub"):      # what a front end does with outputs
+        def get_kernel_message(self, timeout=None, stream="iopub"):  # what a front end does with outputs
             while True:
                 msg = super().get_kernel_message(timeout=timeout, stream=stream)
                 kind, body, outs = msg["msg_type"], msg["content"], self.current.test_outputs
                 if kind.startswith("comm") and "msg_id" in (state := body.get("data", {}).get("state", {})):
-                    self.captured[body["comm_id"]] = state["msg_id"]     # ipywidgets.Output on or off
+                    self.captured[body["comm_id"]] = state["msg_id"]  # ipywidgets.Output on or off
                 if kind in ("stream", "display_data", "execute_result", "error", "clear_output"):
                     if msg["parent_header"].get("msg_id") in filter(None, self.captured.values()):
                         continue
@@ -200,26 +202,30 @@ if nbp:
                         self.shown[key].update(data=body["data"], metadata=body["metadata"])
                     continue
                 if kind == "display_data" and key and mine:
-                    self.shown[key] = nbp.NotebookNode(output_type=kind, data=body["data"],
-                                                       metadata=body["metadata"])
+                    self.shown[key] = nbp.NotebookNode(output_type=kind, data=body["data"], metadata=body["metadata"])
                     outs.append(self.shown[key])
                     continue
                 return msg
 
 
 def pytest_addoption(parser):
-    for key, what in zip(SETTINGS, ("relative tolerance of decimals", "absolute tolerance of decimals",
-                                    "share of a picture's ink that may differ")):
+    for key, what in zip(
+        SETTINGS,
+        (
+            "relative tolerance of decimals",
+            "absolute tolerance of decimals",
+            "share of a picture's ink that may differ",
+        ),
+    ):
         parser.addini(f"nbval_{key}", f"notebooks: {what}", default="0")
 
 
 def pytest_configure(config):
-    os.environ["COURSE_SCALE"] = "small"            # the scale of the stored outputs,
-    os.environ.setdefault("ACCELERATE_USE_CPU", "true")     # which come from a CPU: a GPU computes in 16 bits
+    os.environ["COURSE_SCALE"] = "small"  # the scale of the stored outputs,
+    os.environ.setdefault("ACCELERATE_USE_CPU", "true")  # which come from a CPU: a GPU computes in 16 bits
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_collect_file(file_path, parent):
     found = yield
-    return [File.from_parent(parent, path=file_path) if nbp and type(node) is nbp.IPyNbFile else node
-            for node in found]
+    return [File.from_parent(parent, path=file_path) if nbp and type(node) is nbp.IPyNbFile else node for node in found]

@@ -106,25 +106,28 @@ def albumentations_transforms():
     import albumentations as L
 
     return {
-        "flip + crop": L.Compose([L.HorizontalFlip(p=0.5), L.PadIfNeeded(SIDE + 2 * MARGIN, SIDE + 2 * MARGIN),
-                                  L.RandomCrop(SIDE, SIDE)]),
+        "flip + crop": L.Compose(
+            [L.HorizontalFlip(p=0.5), L.PadIfNeeded(SIDE + 2 * MARGIN, SIDE + 2 * MARGIN), L.RandomCrop(SIDE, SIDE)]
+        ),
         "rotation": L.Affine(rotate=(-DEGREES, DEGREES), p=1.0),
-        "colours": L.ColorJitter((1 - AMOUNT, 1 + AMOUNT), (1 - AMOUNT, 1 + AMOUNT), (1 - AMOUNT, 1 + AMOUNT),
-                                 (0.0, 0.0), p=1.0),
+        "colours": L.ColorJitter(
+            (1 - AMOUNT, 1 + AMOUNT), (1 - AMOUNT, 1 + AMOUNT), (1 - AMOUNT, 1 + AMOUNT), (0.0, 0.0), p=1.0
+        ),
         "erasing": L.Erasing((0.02, 0.33), (0.3, 3.3), p=1.0),
-    }  # fmt: skip
+    }
 
 
 def kornia_transforms():
     import kornia.augmentation as K
 
     return {
-        "flip + crop": K.AugmentationSequential(K.RandomHorizontalFlip(p=0.5),
-                                                K.RandomCrop((SIDE, SIDE), padding=MARGIN)),
+        "flip + crop": K.AugmentationSequential(
+            K.RandomHorizontalFlip(p=0.5), K.RandomCrop((SIDE, SIDE), padding=MARGIN)
+        ),
         "rotation": K.RandomAffine(float(DEGREES), p=1.0),
         "colours": K.ColorJitter(AMOUNT, AMOUNT, AMOUNT, p=1.0),
         "erasing": K.RandomErasing((0.02, 0.33), (0.3, 3.3), p=1.0),
-    }  # fmt: skip
+    }
 
 
 def ways(device):
@@ -218,18 +221,28 @@ def main():
     for work, row in results.items():
         print(f"{work}\n  {'':16s} {'ms a batch':>10s} {'images/s':>11s} {'times v2':>9s} {'copies':>8s}")
         for way, cell in sorted(row.items(), key=lambda item: item[1]["seconds"]):
-            print(f"  {way:16s} {cell['seconds'] * 1e3:10.2f} {cell['images_per_second']:11,.0f} "
-                  f"{cell['times_v2']:9.1f} {cell['times_copy']:8.1f}")  # fmt: skip
+            print(
+                f"  {way:16s} {cell['seconds'] * 1e3:10.2f} {cell['images_per_second']:11,.0f} "
+                f"{cell['times_v2']:9.1f} {cell['times_copy']:8.1f}"
+            )
     for way, why in left_out.items():
         print(f"{way}: left out, {why}")
-    facts = {"augmentation": results, "left_out": left_out, "device": options.device, "rounds": options.rounds,
-             "threads": torch.get_num_threads()}  # fmt: skip
+    facts = {
+        "augmentation": results,
+        "left_out": left_out,
+        "device": options.device,
+        "rounds": options.rounds,
+        "threads": torch.get_num_threads(),
+    }
     if options.record:
         from helpers.experiments import write
 
         words = " ".join(f"--{name} {facts[name]}" for name in ("device", "rounds", "threads"))
-        facts = write("bench-augmentation", f"python benchmarks/augmentation.py {words} --record",
-                      {"title": "Augmentation in batches, and picture by picture"} | facts)  # fmt: skip
+        facts = write(
+            "bench-augmentation",
+            f"python benchmarks/augmentation.py {words} --record",
+            {"title": "Augmentation in batches, and picture by picture"} | facts,
+        )
     if options.json:
         print(json.dumps(facts))
 

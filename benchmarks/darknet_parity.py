@@ -40,9 +40,14 @@ def run(names=NETWORKS):
             darknet.forward(net, x.numpy())
             theirs = [darknet.output(net, i) for i in range(len(ours))]
             differences = [float(np.abs(a - b).max() / np.abs(b).max()) for a, b in zip(ours, theirs)]
-            rows[name] = {"layers": len(ours), "height": network.size[0], "width": network.size[1],
-                          "parameters": sum(p.numel() for p in network.parameters()),
-                          "difference of each layer": differences, "largest": max(differences)}  # fmt: skip
+            rows[name] = {
+                "layers": len(ours),
+                "height": network.size[0],
+                "width": network.size[1],
+                "parameters": sum(p.numel() for p in network.parameters()),
+                "difference of each layer": differences,
+                "largest": max(differences),
+            }
             darknet.free_network(net)
     return {"networks": rows}
 
@@ -56,6 +61,9 @@ if __name__ == "__main__":
     if arguments.record:
         from helpers.experiments import write
 
-        result = write("bench-darknet", "python benchmarks/darknet_parity.py --record",
-                       {"title": "Layer by layer, our networks against libdarknet"} | result)  # fmt: skip
+        result = write(
+            "bench-darknet",
+            "python benchmarks/darknet_parity.py --record",
+            {"title": "Layer by layer, our networks against libdarknet"} | result,
+        )
     print(json.dumps(result, indent=None if arguments.json else 1))

@@ -85,9 +85,14 @@ def run(rounds=9, batch=8, side=128):
         "by arithmetic": {"first five children": 3 / (3 - 2 * share), "base": 3.0},
         "share of multiply-adds": share,
         "share of forward time": statistics.median(a / b for a, b in zip(forward["prefix"], forward["whole"])),
-        "epochs": epochs, "cached over recomputed": cached, "cached ceiling": float(epochs),
-        "batch": batch, "side": side, "rounds": rounds, "threads": torch.get_num_threads(),
-    }  # fmt: skip
+        "epochs": epochs,
+        "cached over recomputed": cached,
+        "cached ceiling": float(epochs),
+        "batch": batch,
+        "side": side,
+        "rounds": rounds,
+        "threads": torch.get_num_threads(),
+    }
 
 
 if __name__ == "__main__":
@@ -100,6 +105,9 @@ if __name__ == "__main__":
     if arguments.record:
         from helpers.experiments import write
 
-        result = write("bench-freezing", f"python benchmarks/freezing.py --rounds {arguments.rounds} --record",
-                       {"title": "What freezing saves of a training step"} | result)  # fmt: skip
+        result = write(
+            "bench-freezing",
+            f"python benchmarks/freezing.py --rounds {arguments.rounds} --record",
+            {"title": "What freezing saves of a training step"} | result,
+        )
     print(json.dumps(result, indent=None if arguments.json else 1))

@@ -26,9 +26,17 @@ from helpers.training import Tensors, fit  # noqa: E402
 def network():
     torch.manual_seed(0)
     return nn.Sequential(
-        nn.Conv2d(1, 32, 3, padding=1), nn.ReLU(), nn.Conv2d(32, 32, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2),
-        nn.Conv2d(32, 64, 3, padding=1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(64, 10),
-    )  # fmt: skip
+        nn.Conv2d(1, 32, 3, padding=1),
+        nn.ReLU(),
+        nn.Conv2d(32, 32, 3, padding=1),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Conv2d(32, 64, 3, padding=1),
+        nn.ReLU(),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Linear(64, 10),
+    )
 
 
 def step(model, batch):
@@ -75,8 +83,12 @@ def run(rounds=9, n=2048, epochs=1, batch_size=64):
             spent[loop] = time.perf_counter() - start
         ratios.append(spent[ours] / spent[bare] - 1)
         times.append(spent[bare] / (epochs * -(-n // batch_size)))
-    return {"overhead": statistics.median(ratios), "rounds": ratios, "ms_per_step": 1000 * statistics.median(times),
-            "threads": torch.get_num_threads()}  # fmt: skip
+    return {
+        "overhead": statistics.median(ratios),
+        "rounds": ratios,
+        "ms_per_step": 1000 * statistics.median(times),
+        "threads": torch.get_num_threads(),
+    }
 
 
 if __name__ == "__main__":
@@ -85,5 +97,8 @@ if __name__ == "__main__":
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
     result = run(arguments.rounds)
-    print(json.dumps(result) if arguments.json else
-          f"overhead {100 * result['overhead']:.2f} % on steps of {result['ms_per_step']:.1f} ms")  # fmt: skip
+    print(
+        json.dumps(result)
+        if arguments.json
+        else f"overhead {100 * result['overhead']:.2f} % on steps of {result['ms_per_step']:.1f} ms"
+    )

@@ -29,7 +29,7 @@ from helpers import rnn  # noqa: E402
 SIZES = [(batch, steps) for batch in (1, 32) for steps in (50, 200)]
 INPUTS, HIDDEN = 128, 256
 RUNGS = ("separate", "fused", "hoisted", "nn.LSTM")
-PRODUCTS = (512, 1024, 1536)     # sizes of the square products that the limit is taken from
+PRODUCTS = (512, 1024, 1536)  # sizes of the square products that the limit is taken from
 
 
 def clock(work, device):
@@ -59,8 +59,9 @@ def measure(batch, steps, device, rounds, train):
     torch.manual_seed(0)
     lstm = nn.LSTM(INPUTS, HIDDEN, batch_first=True).to(device)
     x = torch.randn(batch, steps, INPUTS, device=device)
-    rungs = dict(zip(RUNGS, [partial(run, lstm) for run in (rnn.separate, rnn.fused, rnn.hoisted)]
-                     + [lambda x: lstm(x)[0]]))
+    rungs = dict(
+        zip(RUNGS, [partial(run, lstm) for run in (rnn.separate, rnn.fused, rnn.hoisted)] + [lambda x: lstm(x)[0]])
+    )
     if train:
         parameters = list(lstm.parameters())
         works = {name: partial(forward_backward, run, x, parameters) for name, run in rungs.items()}
@@ -68,7 +69,7 @@ def measure(batch, steps, device, rounds, train):
         works = {name: torch.no_grad()(partial(run, x)) for name, run in rungs.items()}
     squares = {n: torch.randn(n, n, device=device) for n in PRODUCTS}
     works |= {n: partial(torch.mm, square, square) for n, square in squares.items()}
-    for work in works.values():                         # warm up: allocator, caches, kernel choice
+    for work in works.values():  # warm up: allocator, caches, kernel choice
         work()
     rows = [{name: clock(work, device) for name, work in works.items()} for _ in range(rounds)]
 
@@ -79,14 +80,14 @@ def measure(batch, steps, device, rounds, train):
             ratio = statistics.median(row[before] / row[name] for row in rows)
             result[name]["times faster than " + before] = ratio
         before = name
-    return result, max(n ** 3 / row[n] for row in rows for n in PRODUCTS)
+    return result, max(n**3 / row[n] for row in rows for n in PRODUCTS)
 
 
 def run(device="cpu", rounds=9):
     """All sizes, forward only and with backward -> (list of dicts, GFLOP/s of the limit)."""
     device = torch.device(device)
     found = [measure(batch, steps, device, rounds, train) for train in (False, True) for batch, steps in SIZES]
-    rate = max(rate for _, rate in found)                                   # of the machine: the same for all sizes
+    rate = max(rate for _, rate in found)  # of the machine: the same for all sizes
     for row, _ in found:
         row["limit, seconds"] = multiply_adds(row["batch"], row["steps"], row["backward"]) / rate
         for name in RUNGS:
@@ -95,8 +96,7 @@ def run(device="cpu", rounds=9):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--threads", type=int, default=1, help="for the CPU; lecture 09 trains with one")
@@ -107,21 +107,30 @@ def main():
     results, rate = run(options.device, options.rounds)
     print(f"the limit: {rate:.0f} GFLOP/s, two operations a multiply-add")
     for row in results:
-        print(f"B={row['batch']} T={row['steps']} {'forward and backward' if row['backward'] else 'forward'}, "
-              f"limit {row['limit, seconds'] * 1e3:.2f} ms")
+        print(
+            f"B={row['batch']} T={row['steps']} {'forward and backward' if row['backward'] else 'forward'}, "
+            f"limit {row['limit, seconds'] * 1e3:.2f} ms"
+        )
         for name in RUNGS:
             cell = row[name]
             faster = next((f"{v:5.2f} x" for k, v in cell.items() if k.startswith("times")), "")
-            print(f"  {name:9s} {cell['seconds'] * 1e3:8.2f} ms  {cell['share of limit']:5.0%} of the limit"
-                  f"  {faster}")
+            print(f"  {name:9s} {cell['seconds'] * 1e3:8.2f} ms  {cell['share of limit']:5.0%} of the limit  {faster}")
     facts = {"rows": results, "device": options.device, "threads": torch.get_num_threads()}
     if options.record:
         from helpers.experiments import write
 
-        write("bench-rnn", f"python benchmarks/rnn.py --device {options.device} --rounds {options.rounds} "
-              f"--threads {options.threads} --record",
-              {"title": "How fast is an LSTM layer, step by step to the library?", "inputs": INPUTS, "hidden": HIDDEN,
-               "limit, GFLOP/s": rate} | facts)
+        write(
+            "bench-rnn",
+            f"python benchmarks/rnn.py --device {options.device} --rounds {options.rounds} "
+            f"--threads {options.threads} --record",
+            {
+                "title": "How fast is an LSTM layer, step by step to the library?",
+                "inputs": INPUTS,
+                "hidden": HIDDEN,
+                "limit, GFLOP/s": rate,
+            }
+            | facts,
+        )
     if options.json:
         print(json.dumps(facts | {"torch": torch.__version__}))
 

@@ -29,15 +29,19 @@ PARTS = ("two stages", "second stage", "one stage")
 
 
 def two_stage():
-    net = detection.fasterrcnn_mobilenet_v3_large_320_fpn(weights=None, weights_backbone=None, num_classes=2,
-                                                          rpn_score_thresh=0.0, rpn_nms_thresh=1.0,
-                                                          rpn_pre_nms_top_n_test=1000)  # fmt: skip
+    net = detection.fasterrcnn_mobilenet_v3_large_320_fpn(
+        weights=None,
+        weights_backbone=None,
+        num_classes=2,
+        rpn_score_thresh=0.0,
+        rpn_nms_thresh=1.0,
+        rpn_pre_nms_top_n_test=1000,
+    )
     return net.eval()
 
 
 def one_stage():
-    net = detection.ssdlite320_mobilenet_v3_large(weights=None, weights_backbone=None, num_classes=2,
-                                                  score_thresh=0.0)  # fmt: skip
+    net = detection.ssdlite320_mobilenet_v3_large(weights=None, weights_backbone=None, num_classes=2, score_thresh=0.0)
     return net.eval()
 
 
@@ -89,13 +93,19 @@ def run(rounds=9, side=320, proposals=PROPOSALS):
     x, y = np.array(proposals), np.array(median["second stage"])
     slope, start = np.polyfit(x, y, 1)
     return {
-        "proposals": list(proposals), "given": [given[n] for n in proposals], "milliseconds":
-        {kind: [1000 * t for t in times] for kind, times in median.items()},
+        "proposals": list(proposals),
+        "given": [given[n] for n in proposals],
+        "milliseconds": {kind: [1000 * t for t in times] for kind, times in median.items()},
         f"{proposals[-1]} over {proposals[0]} in every round": ratio,
-        "line through the second stage": {"milliseconds a proposal": 1000 * slope, "milliseconds at none": 1000 * start,
-                                          "share explained": float(np.corrcoef(x, y)[0, 1] ** 2)},
-        "side": side, "rounds": rounds, "threads": 1,
-    }  # fmt: skip
+        "line through the second stage": {
+            "milliseconds a proposal": 1000 * slope,
+            "milliseconds at none": 1000 * start,
+            "share explained": float(np.corrcoef(x, y)[0, 1] ** 2),
+        },
+        "side": side,
+        "rounds": rounds,
+        "threads": 1,
+    }
 
 
 if __name__ == "__main__":
@@ -108,6 +118,9 @@ if __name__ == "__main__":
     if arguments.record:
         from helpers.experiments import write
 
-        result = write("bench-stages", f"python benchmarks/stages.py --rounds {arguments.rounds} --record",
-                       {"title": "One stage against two: run time by the number of proposals"} | result)  # fmt: skip
+        result = write(
+            "bench-stages",
+            f"python benchmarks/stages.py --rounds {arguments.rounds} --record",
+            {"title": "One stage against two: run time by the number of proposals"} | result,
+        )
     print(json.dumps(result, indent=None if arguments.json else 1))

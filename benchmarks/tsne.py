@@ -49,15 +49,29 @@ def ours(x, iterations, threads, device):
 def scikit_learn(x, iterations, threads, device, method):
     from sklearn.manifold import TSNE
 
-    return TSNE(method=method, max_iter=iterations, init="pca", random_state=0, n_jobs=threads,
-                n_iter_without_progress=iterations, min_grad_norm=0).fit_transform(x)  # fmt: skip
+    return TSNE(
+        method=method,
+        max_iter=iterations,
+        init="pca",
+        random_state=0,
+        n_jobs=threads,
+        n_iter_without_progress=iterations,
+        min_grad_norm=0,
+    ).fit_transform(x)
 
 
 def open_tsne(x, iterations, threads, device, method="auto"):
     from openTSNE import TSNE
 
-    return np.asarray(TSNE(early_exaggeration_iter=EARLY, n_iter=iterations - EARLY, n_jobs=threads,
-                           negative_gradient_method=method, random_state=0).fit(x))  # fmt: skip
+    return np.asarray(
+        TSNE(
+            early_exaggeration_iter=EARLY,
+            n_iter=iterations - EARLY,
+            n_jobs=threads,
+            negative_gradient_method=method,
+            random_state=0,
+        ).fit(x)
+    )
 
 
 WAYS = {
@@ -67,7 +81,8 @@ WAYS = {
     "scikit-learn, exact": lambda *a: scikit_learn(*a, method="exact"),
 }
 GROWTH = {
-    "ours, exact": ours, "scikit-learn, Barnes-Hut": WAYS["scikit-learn, Barnes-Hut"],
+    "ours, exact": ours,
+    "scikit-learn, Barnes-Hut": WAYS["scikit-learn, Barnes-Hut"],
     "openTSNE, Barnes-Hut": lambda *a: open_tsne(*a, method="bh"),
     "openTSNE, FFT": lambda *a: open_tsne(*a, method="fft"),
 }
@@ -94,12 +109,17 @@ def measure(points=1797, iterations=1000, rounds=3, threads=2, device="cpu", wit
     first = next(iter(ways))
     ratios = {name: [a / b for a, b in zip(seconds[name], seconds[first])] for name in ways}
     return {
-        "points": points, "iterations": iterations, "rounds": rounds, "threads": threads, "device": device,
-        "memory_mb": tsne.memory(points, device) / 1e6, "seconds": seconds,
+        "points": points,
+        "iterations": iterations,
+        "rounds": rounds,
+        "threads": threads,
+        "device": device,
+        "memory_mb": tsne.memory(points, device) / 1e6,
+        "seconds": seconds,
         "ratio": {name: statistics.median(ratio) for name, ratio in ratios.items()},
         "kl": {name: float(tsne.kl_divergence(p, torch.tensor(y).double())) for name, y in pictures.items()},
         "knn": {name: knn_accuracy(y, labels) for name, y in pictures.items()},
-    }  # fmt: skip
+    }
 
 
 def growth(sizes, threads=2, device="cpu", iterations=300):
@@ -159,12 +179,16 @@ def main():
     if as_json:
         print(json.dumps(result))
         return
-    print(f"{result['points']} points, {result['iterations']} iterations, {result['threads']} threads, ours on "
-          f"{result['device']} with {result['memory_mb']:.0f} MB\n")  # fmt: skip
+    print(
+        f"{result['points']} points, {result['iterations']} iterations, {result['threads']} threads, ours on "
+        f"{result['device']} with {result['memory_mb']:.0f} MB\n"
+    )
     print(f"{'':26}{'seconds':>9}{'x ours':>8}{'KL':>8}{'10-NN':>8}")
     for name, times in result["seconds"].items():
-        print(f"{name:26}{statistics.median(times):9.2f}{result['ratio'][name]:8.2f}"
-              f"{result['kl'][name]:8.4f}{result['knn'][name]:8.4f}")  # fmt: skip
+        print(
+            f"{name:26}{statistics.median(times):9.2f}{result['ratio'][name]:8.2f}"
+            f"{result['kl'][name]:8.4f}{result['knn'][name]:8.4f}"
+        )
     for name, exponent in result.get("growth", {}).get("exponent", {}).items():
         print(f"{name:26} seconds ~ N^{exponent:.2f}")
 

@@ -26,7 +26,7 @@ from pathlib import Path
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-CHILD = '''
+CHILD = """
 import json, resource, sys, time, types
 options = json.loads(sys.argv[1])
 import torch
@@ -50,7 +50,7 @@ for path in options["pictures"]:
     found.append({"boxes": boxes.xyxy.tolist(), "scores": boxes.conf.tolist(), "labels": boxes.cls.tolist()})
 json.dump({"version": __version__, "seconds": seconds, "cpu_seconds": cpu_seconds, "epochs": epochs, "found": found,
            "parameters": sum(p.numel() for p in model.model.parameters())}, open(options["answer"], "w"))
-'''
+"""
 
 
 def write_folder(folder, sets):
@@ -72,18 +72,29 @@ def write_folder(folder, sets):
 
 def theirs(python, folder, data, model, seconds, seed, threads, test):
     """Train and answer in the other environment, without network."""
-    options = {"data": str(data), "model": model, "seconds": seconds, "seed": seed, "threads": threads,
-               "size": test.size[0], "folder": str(folder), "answer": str(folder / "answer.json"),
-               "pictures": [str(p) for p in sorted((folder / "images" / "test").iterdir())]}  # fmt: skip
+    options = {
+        "data": str(data),
+        "model": model,
+        "seconds": seconds,
+        "seed": seed,
+        "threads": threads,
+        "size": test.size[0],
+        "folder": str(folder),
+        "answer": str(folder / "answer.json"),
+        "pictures": [str(p) for p in sorted((folder / "images" / "test").iterdir())],
+    }
     offline = {"YOLO_OFFLINE": "true", "YOLO_AUTOINSTALL": "false", "YOLO_CONFIG_DIR": str(folder)}
     environment = os.environ | offline | {"OMP_NUM_THREADS": str(threads), "CUDA_VISIBLE_DEVICES": ""}
-    done = subprocess.run([python, "-c", CHILD, json.dumps(options)], cwd=folder, env=environment, capture_output=True,
-                          text=True)  # fmt: skip
+    done = subprocess.run(
+        [python, "-c", CHILD, json.dumps(options)], cwd=folder, env=environment, capture_output=True, text=True
+    )
     if done.returncode:
         sys.exit(f"the other environment failed:\n{done.stdout[-1000:]}\n{done.stderr[-3000:]}")
     answer = json.loads((folder / "answer.json").read_text())
-    found = [{name: np.array(value).reshape((-1, 4) if name == "boxes" else -1) for name, value in one.items()}
-             for one in answer.pop("found")]  # fmt: skip
+    found = [
+        {name: np.array(value).reshape((-1, 4) if name == "boxes" else -1) for name, value in one.items()}
+        for one in answer.pop("found")
+    ]
     return answer, found
 
 
@@ -100,8 +111,12 @@ def measure(python, model="yolo11n.yaml", scenes=4000, epochs=7, test=500, seeds
         start, used = time.monotonic(), sum(resource.getrusage(resource.RUSAGE_SELF)[:2])
         ours, _ = yolo_train.train_detector(train, epochs=epochs, seed=seed, device="cpu", label="ours")
         seconds, cpu = time.monotonic() - start, sum(resource.getrusage(resource.RUSAGE_SELF)[:2]) - used
-        facts = {"seconds": seconds, "cpu_seconds": cpu, "epochs": epochs,
-                 "parameters": sum(p.numel() for p in ours.parameters())}  # fmt: skip
+        facts = {
+            "seconds": seconds,
+            "cpu_seconds": cpu,
+            "epochs": epochs,
+            "parameters": sum(p.numel() for p in ours.parameters()),
+        }
         answers = [("ours", facts, yolo_train.find(ours, held))]
         with tempfile.TemporaryDirectory() as folder:
             data = write_folder(Path(folder), {"train": train, "test": held, "val": yolo_train.SceneSet(16, "valid")})
@@ -136,17 +151,24 @@ def main():
         from helpers.experiments import write
 
         words = " ".join(f"--{name} {value}" for name, value in options.items() if name != "python")
-        result = write("bench-ultralytics", f"python benchmarks/ultralytics.py --python PYTHON {words} --record", {
-            "title": "The same CPU time: our small YOLO and the smallest of Ultralytics",
-            "seconds": sum(row["seconds"] for row in result["rows"]),
-        } | result)  # fmt: skip
+        result = write(
+            "bench-ultralytics",
+            f"python benchmarks/ultralytics.py --python PYTHON {words} --record",
+            {
+                "title": "The same CPU time: our small YOLO and the smallest of Ultralytics",
+                "seconds": sum(row["seconds"] for row in result["rows"]),
+            }
+            | result,
+        )
     if as_json:
         print(json.dumps(result))
         return
     print(f"{'':34}{'seed':>5}{'mAP':>8}{'mAP50':>8}{'CPU s':>8}{'epochs':>8}{'parameters':>12}")
     for row in result["rows"]:
-        print(f"{row['detector']:34}{row['seed']:5}{row['map']:8.3f}{row['map50']:8.3f}{row['cpu_seconds']:8.0f}"
-              f"{row['epochs']:8}{row['parameters']:12,}")  # fmt: skip
+        print(
+            f"{row['detector']:34}{row['seed']:5}{row['map']:8.3f}{row['map50']:8.3f}{row['cpu_seconds']:8.0f}"
+            f"{row['epochs']:8}{row['parameters']:12,}"
+        )
 
 
 if __name__ == "__main__":

@@ -58,14 +58,14 @@ def loop_nms(boxes, scores, threshold):
 
 def compare(ways, rounds):
     """{"seconds": {way: median}, "ratio": {way: {"median", "low", "high"}}}: how many times ours each one takes."""
-    for way in ways.values():                                # caches, the allocator, the choice of kernels
+    for way in ways.values():  # caches, the allocator, the choice of kernels
         way()
     rows = []
     for _ in range(rounds):
         row = {}
         for name, way in ways.items():
             repeats, start = 0, time.perf_counter()
-            while repeats == 0 or time.perf_counter() - start < 0.02:     # short ones until the clock can tell
+            while repeats == 0 or time.perf_counter() - start < 0.02:  # short ones until the clock can tell
                 way()
                 repeats += 1
             row[name] = (time.perf_counter() - start) / repeats
@@ -86,9 +86,11 @@ def nms_rows(rounds):
     rows = []
     for n in SIZES:
         boxes, scores = crowded(n)
-        ways = {"ours": lambda b=boxes, s=scores: detection.nms(b, s, 0.45),
-                "torchvision": lambda b=boxes, s=scores: nms(b, s, 0.45),
-                "Python loop": lambda b=boxes, s=scores: loop_nms(b, s, 0.45)}  # fmt: skip
+        ways = {
+            "ours": lambda b=boxes, s=scores: detection.nms(b, s, 0.45),
+            "torchvision": lambda b=boxes, s=scores: nms(b, s, 0.45),
+            "Python loop": lambda b=boxes, s=scores: loop_nms(b, s, 0.45),
+        }
         kept = [way() for way in ways.values()]
         if not all(torch.equal(kept[0], other) for other in kept):
             sys.exit(f"the three ways keep different boxes of {n}")
@@ -120,9 +122,11 @@ def forward_rows(rounds, folder):
         side_by_side.load_state_dict(model.state_dict())
         side_by_side.to(memory_format=torch.channels_last)
         xs = x.to(memory_format=torch.channels_last)
-        ways = {"ours": lambda m=model, x=x: m(x),
-                "libdarknet": lambda n=theirs, f=flat: oracle.network_predict(n, pointer(f)),
-                "ours, channels last": lambda m=side_by_side, x=xs: m(x)}  # fmt: skip
+        ways = {
+            "ours": lambda m=model, x=x: m(x),
+            "libdarknet": lambda n=theirs, f=flat: oracle.network_predict(n, pointer(f)),
+            "ours, channels last": lambda m=side_by_side, x=xs: m(x),
+        }
         rows.append({"what": "forward", "network": name, "difference": difference} | compare(ways, rounds))
         oracle.free_network(theirs)
     return rows
@@ -158,16 +162,23 @@ def main():
         from helpers.experiments import write
 
         words = f"--rounds {options.rounds} --threads {options.threads} --record"
-        result = write("bench-yolo", f"python benchmarks/yolo.py {words}", {
-            "title": "Speed of our NMS and of our network, beside C and C++",
-            "seconds": round(time.monotonic() - start, 1),
-        } | result)  # fmt: skip
+        result = write(
+            "bench-yolo",
+            f"python benchmarks/yolo.py {words}",
+            {
+                "title": "Speed of our NMS and of our network, beside C and C++",
+                "seconds": round(time.monotonic() - start, 1),
+            }
+            | result,
+        )
     if options.json:
         print(json.dumps(result))
         return
     for row in result["rows"]:
-        print(f"{row['what']}: {row.get('network') or str(row['n']) + ' boxes'}; ours "
-              f"{row['seconds']['ours'] * 1e3:.2f} ms")  # fmt: skip
+        print(
+            f"{row['what']}: {row.get('network') or str(row['n']) + ' boxes'}; ours "
+            f"{row['seconds']['ours'] * 1e3:.2f} ms"
+        )
         for name, ratio in row["ratio"].items():
             print(f"  {name:20} {ratio['median']:8.2f} times ours ({ratio['low']:.2f} to {ratio['high']:.2f})")
 

@@ -13,8 +13,12 @@ from helpers.sentiment_cli import app as sentiment
 from helpers.transfer_cli import app as transfer
 from helpers.yolo_cli import app as yolo
 
-app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False,
-                  help="Deep Learning, Measured: data, training, prediction and recorded experiments.")  # fmt: skip
+app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    help="Deep Learning, Measured: data, training, prediction and recorded experiments.",
+)
 data = typer.Typer(no_args_is_help=True, help="The data sets and weights of the course.")
 app.add_typer(data, name="data")
 app.add_typer(transfer, name="transfer")
@@ -45,8 +49,10 @@ def list_(json_: cli.Json = False):
 
 @data.command()
 @clear
-def fetch(names: Annotated[list[str] | None, typer.Argument(help="Entries; all built-in ones if left out.")] = None,
-          json_: cli.Json = False):  # fmt: skip
+def fetch(
+    names: Annotated[list[str] | None, typer.Argument(help="Entries; all built-in ones if left out.")] = None,
+    json_: cli.Json = False,
+):
     """Download, check and store data sets; what is there and sound is left alone."""
     from helpers.data import fetch as get
     from helpers.data import fetch_all, find
@@ -59,8 +65,10 @@ def fetch(names: Annotated[list[str] | None, typer.Argument(help="Entries; all b
 
 @data.command()
 @clear
-def verify(names: Annotated[list[str] | None, typer.Argument(help="Entries; all of them if left out.")] = None,
-           json_: cli.Json = False):  # fmt: skip
+def verify(
+    names: Annotated[list[str] | None, typer.Argument(help="Entries; all of them if left out.")] = None,
+    json_: cli.Json = False,
+):
     """Read every stored file again and compare its SHA-256. Exit status 2 where one is corrupt."""
     from helpers.data import UserError
     from helpers.data import verify as check
@@ -80,7 +88,7 @@ def leaves_(
     size: Annotated[int, typer.Option(min=32, max=192, help="Side of the square pictures, in pixels.")] = 128,
     seed: cli.Seed = 0,
     json_: cli.Json = False,
-):  # fmt: skip
+):
     """Draw the course's leaves into class folders: pictures to try the commands for folders with."""
     from helpers.leaves import write_folder
 
@@ -97,7 +105,7 @@ def scenes_(
     size: Annotated[int, typer.Option(min=96, max=640, help="Side of the square pictures, in pixels.")] = 160,
     seed: cli.Seed = 0,
     json_: cli.Json = False,
-):  # fmt: skip
+):
     """Draw digits on photographs, with boxes in the layout of Pascal VOC: pictures to try `yolo` with."""
     from helpers.scenes import write_folder
 
@@ -117,7 +125,7 @@ def experiment(
     folder: Annotated[Path | None, typer.Option(help="Where NAME.json goes; the course's results/ by default.")] = None,
     jobs: Annotated[int, typer.Option(min=1, help="Processes at once.")] = 1,
     json_: cli.Json = False,
-):  # fmt: skip
+):
     """Run a recorded experiment and write results/NAME.json; one that was stopped goes on where it was."""
     from helpers import experiments
 

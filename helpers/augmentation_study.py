@@ -24,8 +24,16 @@ from helpers.training import Tensors, evaluate, fit, predict, seed_everything
 
 SIDE, BATCH = 32, 40
 # Eight leaves that differ by what lies on them as much as by their outline
-KINDS = ["Apple___Apple_scab", "Apple___Black_rot", "Apple___healthy", "Grape___Black_rot", "Grape___healthy",
-         "Potato___Early_blight", "Potato___Late_blight", "Potato___healthy"]  # fmt: skip
+KINDS = [
+    "Apple___Apple_scab",
+    "Apple___Black_rot",
+    "Apple___healthy",
+    "Grape___Black_rot",
+    "Grape___healthy",
+    "Potato___Early_blight",
+    "Potato___Late_blight",
+    "Potato___healthy",
+]
 
 
 def network(classes, channels=3, width=16):
@@ -61,8 +69,19 @@ def train(pictures, classes, steps, augment=None, seed=0, batch_size=BATCH, lr=4
     per_epoch = -(-len(pictures) // batch_size)
     if steps % per_epoch:
         raise ValueError(f"{steps} steps are no whole number of epochs of {per_epoch}")
-    fit(model, pictures, step=classify, optimizer=optimizer, scheduler=schedule, schedule_by="step",
-        epochs=steps // per_epoch, batch_size=batch_size, augment=augment, seed=seed, label="")  # fmt: skip
+    fit(
+        model,
+        pictures,
+        step=classify,
+        optimizer=optimizer,
+        scheduler=schedule,
+        schedule_by="step",
+        epochs=steps // per_epoch,
+        batch_size=batch_size,
+        augment=augment,
+        seed=seed,
+        label="",
+    )
     return model
 
 
@@ -75,8 +94,7 @@ def small_leaves(per_class, seed, kinds=KINDS):
     """`leaves` of some kinds at 32 x 32, `per_class` of each: `Tensors` of uint8 (N, 3, 32, 32) and (N,). The
     beginning of a larger set with the same seed is the smaller one."""
     x = [leaves.render(kind, seed, size=SIDE, index=i) for i in range(per_class) for kind in kinds]
-    return Tensors(torch.from_numpy(np.stack(x)).permute(0, 3, 1, 2).contiguous(),
-                   torch.arange(len(x)) % len(kinds))  # fmt: skip
+    return Tensors(torch.from_numpy(np.stack(x)).permute(0, 3, 1, 2).contiguous(), torch.arange(len(x)) % len(kinds))
 
 
 # ---------------------------------------------------------------- does it help?
@@ -88,9 +106,13 @@ def gap_augments():
 
     crop, flip = A.RandomCrop(SIDE, padding=4, mode="reflect"), A.RandomFlip(0.5)
     return {
-        "none": None, "crop": crop, "flip": flip, "flip + crop": A.Compose(flip, crop),
-        "TrivialAugment": A.PerImage(v2.TrivialAugmentWide()), "MixUp": A.MixUp(len(KINDS), alpha=0.2),
-    }  # fmt: skip
+        "none": None,
+        "crop": crop,
+        "flip": flip,
+        "flip + crop": A.Compose(flip, crop),
+        "TrivialAugment": A.PerImage(v2.TrivialAugmentWide()),
+        "MixUp": A.MixUp(len(KINDS), alpha=0.2),
+    }
 
 
 @lru_cache(maxsize=4)
@@ -108,8 +130,10 @@ def photographed(most, test, seed):
     files = [rng.permutation([path for path, _ in folder_items(place, [names[kind]])]) for kind in KINDS]
     if short := [kind for kind, mine in zip(KINDS, files) if len(mine) < most + test]:
         raise UserError(f"{place} has fewer than {most + test} photographs of {short[0]}")
-    return tuple(PictureFolder([(mine[i], k) for i in rows for k, mine in enumerate(files)], SIDE).cached()
-                 for rows in (range(most), range(most, most + test)))  # fmt: skip
+    return tuple(
+        PictureFolder([(mine[i], k) for i in rows for k, mine in enumerate(files)], SIDE).cached()
+        for rows in (range(most), range(most, most + test))
+    )
 
 
 def _gap(name, per_class, most, test, steps, seed, sets):
@@ -119,18 +143,26 @@ def _gap(name, per_class, most, test, steps, seed, sets):
     model = train(pictures, len(KINDS), steps, gap_augments()[name], seed)
     x, y = fresh.tensors
     sure = (predict(model, x).softmax(1) + predict(model, x.flip(-1)).softmax(1)) / 2
-    return {"train": accuracy(model, pictures), "test": accuracy(model, fresh),
-            "tta": (sure.argmax(1) == y).float().mean().item()}  # fmt: skip
+    return {
+        "train": accuracy(model, pictures),
+        "test": accuracy(model, fresh),
+        "tta": (sure.argmax(1) == y).float().mean().item(),
+    }
 
 
 def gap(scale, sets=rendered):
     """Every augmentation at every size: accuracy on the training pictures themselves and on fresh ones, and
     that of the mean over a fresh picture and its mirror image (test-time augmentation). sets: whence the leaves."""
     sizes, test, steps = {
-        "tiny": ((5, 10), 2, 2), "small": ((10, 20, 40), 80, 240), "full": ((10, 20, 40, 80, 160, 640), 400, 6400),
-    }[scale]  # fmt: skip
-    return {f"{name}, {n}": partial(_gap, name, n, sizes[-1], test, steps, sets=sets)
-            for n in sizes for name in gap_augments()}  # fmt: skip
+        "tiny": ((5, 10), 2, 2),
+        "small": ((10, 20, 40), 80, 240),
+        "full": ((10, 20, 40, 80, 160, 640), 400, 6400),
+    }[scale]
+    return {
+        f"{name}, {n}": partial(_gap, name, n, sizes[-1], test, steps, sets=sets)
+        for n in sizes
+        for name in gap_augments()
+    }
 
 
 # ---------------------------------------------------------------- copies before or after the split
@@ -155,17 +187,21 @@ def _leak(order, per_class, copies, test, steps, seed):
     rows, held = split(train_set.labels.tolist(), 0.25, seed) if first else (slice(None), slice(None))
     model = train(Tensors(train_set.images[rows], train_set.labels[rows]), len(KINDS), steps, seed=seed, batch_size=50)
     known = set(np.array(train_set.sources)[rows])
-    return {"valid": accuracy(model, Tensors(valid_set.images[held], valid_set.labels[held])),
-            "fresh": accuracy(model, fresh),
-            "shared": float(np.mean([source in known for source in np.array(valid_set.sources)[held]]))}  # fmt: skip
+    return {
+        "valid": accuracy(model, Tensors(valid_set.images[held], valid_set.labels[held])),
+        "fresh": accuracy(model, fresh),
+        "shared": float(np.mean([source in known for source in np.array(valid_set.sources)[held]])),
+    }
 
 
 def leak(scale):
     """The same pictures and the same copies, split by file after copying or by source before it."""
     scales = {"tiny": (4, 1, 2, 2), "small": (30, 4, 80, 252), "full": (100, 9, 400, 9000)}
     per_class, copies, test, steps = scales[scale]
-    return {order: partial(_leak, order, per_class, copies, test, steps)
-            for order in ("copies, then split", "split, then copies")}  # fmt: skip
+    return {
+        order: partial(_leak, order, per_class, copies, test, steps)
+        for order in ("copies, then split", "split, then copies")
+    }
 
 
 # ---------------------------------------------------------------- where it hurts
@@ -183,9 +219,12 @@ class RandomHalfTurn(A.Augment):
 
 
 DIGIT_AUGMENTS = {
-    "none": None, "shift": A.RandomCrop(28, padding=2), "flip": A.RandomFlip(0.5),
-    "upside down": A.RandomFlip(0.5, vertical=True), "half turn": RandomHalfTurn(0.5),
-}  # fmt: skip
+    "none": None,
+    "shift": A.RandomCrop(28, padding=2),
+    "flip": A.RandomFlip(0.5),
+    "upside down": A.RandomFlip(0.5, vertical=True),
+    "half turn": RandomHalfTurn(0.5),
+}
 
 
 def digit_sets(per_class, test, seed):

@@ -41,16 +41,20 @@ def dense(shape, latent, loss="bce"):
     d = shape[0] * shape[1] * shape[2]
     encoder = nn.Sequential(  # (B, C, H, W)
         nn.Flatten(),  # (B, D)
-        nn.Linear(d, 512), nn.ReLU(),  # (B, 512)
-        nn.Linear(512, 128), nn.ReLU(),  # (B, 128)
+        nn.Linear(d, 512),
+        nn.ReLU(),  # (B, 512)
+        nn.Linear(512, 128),
+        nn.ReLU(),  # (B, 128)
         nn.Linear(128, latent),  # (B, K), the code
-    )  # fmt: skip
+    )
     decoder = nn.Sequential(  # the same way back
-        nn.Linear(latent, 128), nn.ReLU(),  # (B, 128)
-        nn.Linear(128, 512), nn.ReLU(),  # (B, 512)
+        nn.Linear(latent, 128),
+        nn.ReLU(),  # (B, 128)
+        nn.Linear(128, 512),
+        nn.ReLU(),  # (B, 512)
         nn.Linear(512, d),  # (B, D)
         nn.Unflatten(1, shape),  # (B, C, H, W)
-    )  # fmt: skip
+    )
     return Autoencoder(encoder, decoder, kind="dense", shape=list(shape), latent=latent, loss=loss)
 
 
@@ -64,19 +68,23 @@ def conv(shape, latent, loss="bce"):
     if h % 4 or w % 4:
         raise UserError(f"the convolutional autoencoder halves pictures twice: {h} x {w} is not divisible by 4")
     encoder = nn.Sequential(  # (B, C, H, W)
-        nn.Conv2d(c, 16, 3, stride=2, padding=1), nn.ReLU(),  # (B, 16, H/2, W/2)
-        nn.Conv2d(16, 32, 3, stride=2, padding=1), nn.ReLU(),  # (B, 32, H/4, W/4)
+        nn.Conv2d(c, 16, 3, stride=2, padding=1),
+        nn.ReLU(),  # (B, 16, H/2, W/2)
+        nn.Conv2d(16, 32, 3, stride=2, padding=1),
+        nn.ReLU(),  # (B, 32, H/4, W/4)
         nn.Flatten(),  # (B, 32 H/4 W/4)
         nn.Linear(32 * (h // 4) * (w // 4), latent),  # (B, K), the code
-    )  # fmt: skip
+    )
     decoder = nn.Sequential(
-        nn.Linear(latent, 32 * (h // 4) * (w // 4)), nn.ReLU(),  # (B, 32 H/4 W/4)
+        nn.Linear(latent, 32 * (h // 4) * (w // 4)),
+        nn.ReLU(),  # (B, 32 H/4 W/4)
         nn.Unflatten(1, (32, h // 4, w // 4)),  # (B, 32, H/4, W/4)
         nn.Upsample(scale_factor=2),  # (B, 32, H/2, W/2)
-        nn.Conv2d(32, 16, 3, padding=1), nn.ReLU(),  # (B, 16, H/2, W/2)
+        nn.Conv2d(32, 16, 3, padding=1),
+        nn.ReLU(),  # (B, 16, H/2, W/2)
         nn.Upsample(scale_factor=2),  # (B, 16, H, W)
         nn.Conv2d(16, c, 3, padding=1),  # (B, C, H, W)
-    )  # fmt: skip
+    )
     return Autoencoder(encoder, decoder, kind="conv", shape=list(shape), latent=latent, loss=loss)
 
 
@@ -206,8 +214,19 @@ def fit_pictures(model, x, valid=None, *, epochs, noise=0.0, lr=1e-3, batch_size
         valid = Tensors(noisy(clean, noise, torch.Generator().manual_seed(seed)), clean)
     augment = partial(denoising, sigma=noise) if noise else None
     optimizer = torch.optim.AdamW(model.parameters(), lr=lr, weight_decay=0.0)
-    return fit(model, Tensors(x), valid, step=step, optimizer=optimizer, epochs=epochs, seed=seed,
-               batch_size=batch_size, augment=augment, label=f"{model.config['kind']} autoencoder", **options)
+    return fit(
+        model,
+        Tensors(x),
+        valid,
+        step=step,
+        optimizer=optimizer,
+        epochs=epochs,
+        seed=seed,
+        batch_size=batch_size,
+        augment=augment,
+        label=f"{model.config['kind']} autoencoder",
+        **options,
+    )
 
 
 def train(name, latent=16, kind="conv", *, epochs=20, loss=None, noise=0.0, seed=0, out=None, **options):
@@ -227,8 +246,7 @@ def train(name, latent=16, kind="conv", *, epochs=20, loss=None, noise=0.0, seed
     torch.manual_seed(seed)
     model = build(kind, x.shape[1:], latent, loss)
     config = model.config | {"data": name, "noise": noise}
-    result = fit_pictures(model, x, valid, epochs=epochs, noise=noise, seed=seed, out=out, config=config,
-                          **options)  # fmt: skip
+    result = fit_pictures(model, x, valid, epochs=epochs, noise=noise, seed=seed, out=out, config=config, **options)
     if out and PartialState().is_main_process:
         save(f"{out}/model.safetensors", model)
     device = {"device": options.get("device", "auto")}
@@ -237,14 +255,21 @@ def train(name, latent=16, kind="conv", *, epochs=20, loss=None, noise=0.0, seed
     codes, test_codes = encode(model, x, **device), encode(model, source, **device)
     squared = lambda y: (y - test.flatten(1)).square().sum(1).mean().item()
     return model, {
-        "data": name, "model": kind, "latent": latent, "loss": model.loss, "noise": noise, "n": len(test),
+        "data": name,
+        "model": kind,
+        "latent": latent,
+        "loss": model.loss,
+        "noise": noise,
+        "n": len(test),
         "error": squared(reconstruct(model, source, **device).flatten(1)),
         "pca_error": squared(control.decode(control.encode(source))),
         "mean_error": squared(x.flatten(1).mean(0)),
         "knn": knn_accuracy(codes, labels, test_codes, test_labels),
         "pca_knn": knn_accuracy(control.codes, labels, control.encode(source), test_labels),
-        "seconds": monotonic() - start, "epochs": result.epochs, "resumed_from": result.resumed_from,
-    }  # fmt: skip
+        "seconds": monotonic() - start,
+        "epochs": result.epochs,
+        "resumed_from": result.resumed_from,
+    }
 
 
 # ---------------------------------------------------------------- what to do with one
@@ -301,8 +326,14 @@ def fit_linear(x, latent, seed=0, n_iter=1000):
     for p in model.parameters():
         # small: what W_e starts with in directions where the pictures hardly vary, the descent hardly removes
         nn.init.normal_(p, std=1e-3)
-    optimizer = torch.optim.LBFGS(model.parameters(), max_iter=n_iter, history_size=30, tolerance_grad=1e-9,
-                                  tolerance_change=1e-12, line_search_fn="strong_wolfe")  # fmt: skip
+    optimizer = torch.optim.LBFGS(
+        model.parameters(),
+        max_iter=n_iter,
+        history_size=30,
+        tolerance_grad=1e-9,
+        tolerance_change=1e-12,
+        line_search_fn="strong_wolfe",
+    )
 
     def closure():
         optimizer.zero_grad()

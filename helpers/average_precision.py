@@ -14,10 +14,10 @@ import numpy as np
 
 from helpers.data import UserError
 
-THRESHOLDS = np.linspace(0.5, 0.95, 10)              # IoU from which a detection counts as a hit
-RECALLS = np.linspace(0, 1, 101)                     # where the precision is read off
-AREAS = {"all": (0, 1e10), "small": (0, 32**2), "medium": (32**2, 96**2), "large": (96**2, 1e10)}   # px^2
-MAX_DETECTIONS = (1, 10, 100)                        # a picture and class
+THRESHOLDS = np.linspace(0.5, 0.95, 10)  # IoU from which a detection counts as a hit
+RECALLS = np.linspace(0, 1, 101)  # where the precision is read off
+AREAS = {"all": (0, 1e10), "small": (0, 32**2), "medium": (32**2, 96**2), "large": (96**2, 1e10)}  # px^2
+MAX_DETECTIONS = (1, 10, 100)  # a picture and class
 _TINY = np.spacing(1.0)
 
 
@@ -67,13 +67,13 @@ def match(overlap, ignore, crowd, thresholds=THRESHOLDS):
         return found
     free = np.ones((len(ignore), len(thresholds), m), dtype=bool)
     bound = np.minimum(thresholds, 1 - 1e-10)[:, None]
-    reaches = overlap[:, None] >= bound                                                       # (N, T, M)
+    reaches = overlap[:, None] >= bound  # (N, T, M)
     for d in range(n):
-        if not reaches[d, 0].any():                      # thresholds ascend: not the lowest, then none
+        if not reaches[d, 0].any():  # thresholds ascend: not the lowest, then none
             continue
-        candidate = reaches[d] & (free | crowd)                                               # (A, T, M)
+        candidate = reaches[d] & (free | crowd)  # (A, T, M)
         rank = np.where(candidate, overlap[d] + np.where(ignore, 0, 2)[:, None], -1)
-        best = m - 1 - rank[..., ::-1].argmax(-1)                                # (A, T): the last maximum
+        best = m - 1 - rank[..., ::-1].argmax(-1)  # (A, T): the last maximum
         hit = np.take_along_axis(candidate, best[..., None], -1)[..., 0]
         found[..., d] = np.where(hit, best, -1)
         a, t = np.nonzero(hit)
@@ -83,13 +83,14 @@ def match(overlap, ignore, crowd, thresholds=THRESHOLDS):
 
 class Evaluation(NamedTuple):
     """Result of `evaluate`. NaN where COCO's own tools print -1: nothing of that class or size exists."""
-    labels: np.ndarray         # (K,) the classes
-    precision: np.ndarray      # (T, 101, K, A, D) at the thresholds, recalls, classes, areas, max. detections
-    scores: np.ndarray         # (T, 101, K, A, D) the score at which that recall is reached
-    recall: np.ndarray         # (T, K, A, D) the highest recall
-    thresholds: np.ndarray     # (T,)
-    areas: tuple               # A names
-    max_detections: tuple      # D
+
+    labels: np.ndarray  # (K,) the classes
+    precision: np.ndarray  # (T, 101, K, A, D) at the thresholds, recalls, classes, areas, max. detections
+    scores: np.ndarray  # (T, 101, K, A, D) the score at which that recall is reached
+    recall: np.ndarray  # (T, K, A, D) the highest recall
+    thresholds: np.ndarray  # (T,)
+    areas: tuple  # A names
+    max_detections: tuple  # D
 
     def ap(self, threshold=None, area="all", label=None):
         """Average precision; over all thresholds and classes unless one is named."""
@@ -118,8 +119,10 @@ class Evaluation(NamedTuple):
         if threshold is not None:
             position = np.flatnonzero(np.isclose(self.thresholds, threshold))
             if not len(position):
-                raise UserError(f"IoU threshold {threshold} was not evaluated, only "
-                                + ", ".join(f"{t:.2f}" for t in self.thresholds))
+                raise UserError(
+                    f"IoU threshold {threshold} was not evaluated, only "
+                    + ", ".join(f"{t:.2f}" for t in self.thresholds)
+                )
             values = values[position]
         if label is not None:
             values = np.take(values, np.flatnonzero(self.labels == label), axis=classes)
@@ -137,13 +140,13 @@ def evaluate(detections, truths, thresholds=THRESHOLDS, areas=AREAS, max_detecti
     detections, truths = _checked(detections, truths)
     thresholds, most = np.asarray(thresholds, dtype=np.float64), max(max_detections)
     labels = np.unique(np.concatenate([x["labels"] for x in detections + truths] or [np.zeros(0, dtype=int)]))
-    low, high = np.array(list(areas.values()), dtype=np.float64).T[..., None]     # (A, 1): ignore is (A, M)
+    low, high = np.array(list(areas.values()), dtype=np.float64).T[..., None]  # (A, 1): ignore is (A, M)
     shape = len(labels), len(areas), len(max_detections)
     precision = np.full((len(thresholds), len(RECALLS), *shape), np.nan)
     scores, recall = precision.copy(), np.full((len(thresholds), *shape), np.nan)
 
     for k, label in enumerate(labels):
-        score, hit, skip, rank = [], [], [], []          # pooled over the pictures: one entry a detection
+        score, hit, skip, rank = [], [], [], []  # pooled over the pictures: one entry a detection
         n_truth = np.zeros(len(areas), dtype=int)
         for found, truth in zip(detections, truths):
             found, truth = _of(found, label), _of(truth, label)
@@ -151,16 +154,16 @@ def evaluate(detections, truths, thresholds=THRESHOLDS, areas=AREAS, max_detecti
             boxes = found["boxes"][best]
             ignore = (truth["area"] < low) | (truth["area"] > high) | truth["ignore"] | truth["crowd"]
             index = match(overlaps(boxes, truth["boxes"], truth["crowd"]), ignore, truth["crowd"], thresholds)
-            outside = (_area(boxes) < low) | (_area(boxes) > high)                            # (A, N)
+            outside = (_area(boxes) < low) | (_area(boxes) > high)  # (A, N)
             ignored = np.take_along_axis(np.pad(ignore, ((0, 0), (0, 1))), index.reshape(len(ignore), -1), 1)
-            ignored = ignored.reshape(index.shape)                 # index -1 reads the padding: not ignored
+            ignored = ignored.reshape(index.shape)  # index -1 reads the padding: not ignored
             hit.append(index >= 0)
             skip.append(np.where(index >= 0, ignored, outside[:, None]))
             score.append(found["scores"][best])
             rank.append(np.arange(len(best)))
             n_truth += (~ignore).sum(1)
         score, rank = np.concatenate(score), np.concatenate(rank)
-        hit, skip = np.concatenate(hit, -1), np.concatenate(skip, -1)                         # (A, T, N)
+        hit, skip = np.concatenate(hit, -1), np.concatenate(skip, -1)  # (A, T, N)
         order = np.argsort(-score, kind="stable")
         for d, limit in enumerate(max_detections):
             chosen = order[rank[order] < limit]
@@ -195,7 +198,7 @@ def sort_mistakes(detections, truths, threshold=0.5, background=0.1):
     for found, truth in zip(detections, truths):
         ignore = truth["ignore"] | truth["crowd"]
         order = np.argsort(-found["scores"], kind="stable")
-        overlap = overlaps(found["boxes"][order], truth["boxes"], truth["crowd"])             # (N, M)
+        overlap = overlaps(found["boxes"][order], truth["boxes"], truth["crowd"])  # (N, M)
         same = found["labels"][order][:, None] == truth["labels"]
         index = match(np.where(same, overlap, -1), ignore[None], truth["crowd"], [threshold])[0, 0]
         pointed_at = ignore.copy()
@@ -242,6 +245,7 @@ def calibration(detections, truths, bins=10):
 
 # ---------------------------------------------------------------- reading what is passed in
 
+
 def _area(boxes):
     return np.clip(boxes[:, 2:] - boxes[:, :2], 0, None).prod(-1)
 
@@ -258,10 +262,14 @@ def _mean(values):
 
 def _checked(detections, truths):
     if len(detections) != len(truths):
-        raise UserError(f"detections of {len(detections)} pictures, but ground truth of {len(truths)}: "
-                        "give one entry a picture, empty ones too")
-    return ([_arrays(x, i, "detections", ("scores",)) for i, x in enumerate(detections)],
-            [_arrays(x, i, "ground truth", ()) for i, x in enumerate(truths)])
+        raise UserError(
+            f"detections of {len(detections)} pictures, but ground truth of {len(truths)}: "
+            "give one entry a picture, empty ones too"
+        )
+    return (
+        [_arrays(x, i, "detections", ("scores",)) for i, x in enumerate(detections)],
+        [_arrays(x, i, "ground truth", ()) for i, x in enumerate(truths)],
+    )
 
 
 def _arrays(picture, i, what, more):

@@ -90,7 +90,7 @@ class Batches:
             return order
         pools = order.split(self.POOL * self.batch_size)
         order = torch.cat([pool[self.lengths[pool].argsort(stable=True)] for pool in pools])
-        whole = self.n - self.n % self.batch_size                           # a smaller batch stays the last
+        whole = self.n - self.n % self.batch_size  # a smaller batch stays the last
         batches = order[:whole].view(-1, self.batch_size)
         return torch.cat([batches[torch.randperm(len(batches), generator=generator)].flatten(), order[whole:]])
 

@@ -29,10 +29,10 @@ class Dice:
         """n numbers in [lo, hi), shape (n,)."""
         if self._at + n > len(self._u):
             raw = self._bits.random_raw(max(n, 256))
-            self._u = np.concatenate([self._u[self._at:], (raw >> np.uint64(11)) * 2.0**-53])
+            self._u = np.concatenate([self._u[self._at :], (raw >> np.uint64(11)) * 2.0**-53])
             self._at = 0
         self._at += n
-        return lo + (hi - lo) * self._u[self._at - n:self._at]
+        return lo + (hi - lo) * self._u[self._at - n : self._at]
 
     def __call__(self, lo=0.0, hi=1.0):
         """One number in [lo, hi)."""
@@ -52,6 +52,7 @@ class Dice:
 
 
 # ---------------------------------------------------------------------------------------------- noise
+
 
 def ramp(x, lo, hi):
     """0 at lo, 1 at hi, linear between and flat outside; lo > hi gives a falling ramp."""
@@ -100,8 +101,8 @@ def _tiles(side):
     bank = {}
     for k, (name, (coarse, fine)) in enumerate(TILES.items()):
         dice = Dice(1874, k)
-        bank[name] = .75 * _value_noise(dice, coarse, 2 * side, 1)
-        bank[name] += .45 * _value_noise(dice, fine, 2 * side, 2)
+        bank[name] = 0.75 * _value_noise(dice, coarse, 2 * side, 1)
+        bank[name] += 0.45 * _value_noise(dice, fine, 2 * side, 2)
     bank["cells"] = _cells(Dice(1874, 9), 46, 2 * side)
     return {name: np.pad(t, (0, side), mode="wrap").astype(np.float32) for name, t in bank.items()}
 
@@ -109,59 +110,186 @@ def _tiles(side):
 def noise(name, dice, side):
     """A crop of a noise tile at a random place, flipped at random, shape (side, side), about -1..1."""
     x, y, flip = int(dice() * 2 * side), int(dice() * 2 * side), dice.count(0, 7)
-    crop = _tiles(side)[name][y:y + side, x:x + side]
+    crop = _tiles(side)[name][y : y + side, x : x + side]
     crop = crop.T if flip & 4 else crop
-    return np.ascontiguousarray(crop[::-1 if flip & 1 else 1, ::-1 if flip & 2 else 1])
+    return np.ascontiguousarray(crop[:: -1 if flip & 1 else 1, :: -1 if flip & 2 else 1])
 
 
 # ---------------------------------------------------------------------------------------------- crops
 
+
 class Species(NamedTuple):
-    width: float            # half-width over length
-    base: float             # outline ~ t^base (1 - t)^tip: small = blunt, large = drawn out
+    width: float  # half-width over length
+    base: float  # outline ~ t^base (1 - t)^tip: small = blunt, large = drawn out
     tip: float
-    teeth: int              # teeth a side
-    depth: float            # their depth over the half-width
-    lobes: float            # depth of lobes, 0 = none
-    pairs: int              # lateral veins a side
-    slope: float            # how far they lean to the tip
-    green: tuple            # RGB 0..255
-    vein: tuple             # RGB of midrib and veins
+    teeth: int  # teeth a side
+    depth: float  # their depth over the half-width
+    lobes: float  # depth of lobes, 0 = none
+    pairs: int  # lateral veins a side
+    slope: float  # how far they lean to the tip
+    green: tuple  # RGB 0..255
+    vein: tuple  # RGB of midrib and veins
     gloss: float
-    quilt: float            # how much the blade bulges between its veins
-    net: float              # contrast of the network of finest veins
-    length: tuple           # leaf length over picture side, lab
+    quilt: float  # how much the blade bulges between its veins
+    net: float  # contrast of the network of finest veins
+    length: tuple  # leaf length over picture side, lab
     petiole: float
 
 
 SPECIES = {
     "Apple": Species(
-        width=.31, base=.50, tip=.80, teeth=26, depth=.07, lobes=0, pairs=7, slope=.62, green=(88, 122, 62),
-        vein=(150, 165, 110), gloss=.25, quilt=.8, net=.55, length=(.80, 1.05), petiole=.22),
+        width=0.31,
+        base=0.50,
+        tip=0.80,
+        teeth=26,
+        depth=0.07,
+        lobes=0,
+        pairs=7,
+        slope=0.62,
+        green=(88, 122, 62),
+        vein=(150, 165, 110),
+        gloss=0.25,
+        quilt=0.8,
+        net=0.55,
+        length=(0.80, 1.05),
+        petiole=0.22,
+    ),
     "Cherry": Species(
-        width=.25, base=.60, tip=.95, teeth=34, depth=.09, lobes=0, pairs=9, slope=.60, green=(72, 112, 58),
-        vein=(150, 160, 95), gloss=.55, quilt=.9, net=.35, length=(.85, 1.08), petiole=.14),
+        width=0.25,
+        base=0.60,
+        tip=0.95,
+        teeth=34,
+        depth=0.09,
+        lobes=0,
+        pairs=9,
+        slope=0.60,
+        green=(72, 112, 58),
+        vein=(150, 160, 95),
+        gloss=0.55,
+        quilt=0.9,
+        net=0.35,
+        length=(0.85, 1.08),
+        petiole=0.14,
+    ),
     "Corn": Species(
-        width=.20, base=.02, tip=.02, teeth=0, depth=0, lobes=0, pairs=0, slope=0, green=(98, 138, 72),
-        vein=(172, 190, 130), gloss=.30, quilt=.2, net=.15, length=(2.0, 3.0), petiole=0),
+        width=0.20,
+        base=0.02,
+        tip=0.02,
+        teeth=0,
+        depth=0,
+        lobes=0,
+        pairs=0,
+        slope=0,
+        green=(98, 138, 72),
+        vein=(172, 190, 130),
+        gloss=0.30,
+        quilt=0.2,
+        net=0.15,
+        length=(2.0, 3.0),
+        petiole=0,
+    ),
     "Grape": Species(
-        width=.62, base=0, tip=0, teeth=9, depth=.10, lobes=0, pairs=5, slope=0, green=(96, 130, 58),
-        vein=(160, 172, 100), gloss=.20, quilt=.65, net=.35, length=(.84, 1.05), petiole=.34),
+        width=0.62,
+        base=0,
+        tip=0,
+        teeth=9,
+        depth=0.10,
+        lobes=0,
+        pairs=5,
+        slope=0,
+        green=(96, 130, 58),
+        vein=(160, 172, 100),
+        gloss=0.20,
+        quilt=0.65,
+        net=0.35,
+        length=(0.84, 1.05),
+        petiole=0.34,
+    ),
     "Peach": Species(
-        width=.125, base=.62, tip=1.0, teeth=40, depth=.06, lobes=0, pairs=13, slope=.30, green=(84, 128, 62),
-        vein=(165, 180, 115), gloss=.45, quilt=.5, net=.30, length=(.95, 1.25), petiole=.08),
+        width=0.125,
+        base=0.62,
+        tip=1.0,
+        teeth=40,
+        depth=0.06,
+        lobes=0,
+        pairs=13,
+        slope=0.30,
+        green=(84, 128, 62),
+        vein=(165, 180, 115),
+        gloss=0.45,
+        quilt=0.5,
+        net=0.30,
+        length=(0.95, 1.25),
+        petiole=0.08,
+    ),
     "Pepper": Species(
-        width=.27, base=.62, tip=1.0, teeth=0, depth=0, lobes=0, pairs=5, slope=.80, green=(86, 138, 60),
-        vein=(150, 182, 104), gloss=.65, quilt=.7, net=.12, length=(.85, 1.08), petiole=.20),
+        width=0.27,
+        base=0.62,
+        tip=1.0,
+        teeth=0,
+        depth=0,
+        lobes=0,
+        pairs=5,
+        slope=0.80,
+        green=(86, 138, 60),
+        vein=(150, 182, 104),
+        gloss=0.65,
+        quilt=0.7,
+        net=0.12,
+        length=(0.85, 1.08),
+        petiole=0.20,
+    ),
     "Potato": Species(
-        width=.33, base=.50, tip=.68, teeth=0, depth=0, lobes=.05, pairs=6, slope=.55, green=(96, 128, 74),
-        vein=(150, 168, 112), gloss=.15, quilt=1.4, net=.35, length=(.80, 1.02), petiole=.12),
+        width=0.33,
+        base=0.50,
+        tip=0.68,
+        teeth=0,
+        depth=0,
+        lobes=0.05,
+        pairs=6,
+        slope=0.55,
+        green=(96, 128, 74),
+        vein=(150, 168, 112),
+        gloss=0.15,
+        quilt=1.4,
+        net=0.35,
+        length=(0.80, 1.02),
+        petiole=0.12,
+    ),
     "Strawberry": Species(
-        width=.40, base=.62, tip=.46, teeth=10, depth=.17, lobes=0, pairs=8, slope=.55, green=(72, 116, 62),
-        vein=(136, 162, 98), gloss=.25, quilt=1.2, net=.30, length=(.78, .98), petiole=.10),
+        width=0.40,
+        base=0.62,
+        tip=0.46,
+        teeth=10,
+        depth=0.17,
+        lobes=0,
+        pairs=8,
+        slope=0.55,
+        green=(72, 116, 62),
+        vein=(136, 162, 98),
+        gloss=0.25,
+        quilt=1.2,
+        net=0.30,
+        length=(0.78, 0.98),
+        petiole=0.10,
+    ),
     "Tomato": Species(
-        width=.32, base=.48, tip=.80, teeth=7, depth=.10, lobes=.42, pairs=6, slope=.70, green=(94, 126, 72),
-        vein=(146, 160, 110), gloss=.12, quilt=1.1, net=.40, length=(.82, 1.08), petiole=.18),
+        width=0.32,
+        base=0.48,
+        tip=0.80,
+        teeth=7,
+        depth=0.10,
+        lobes=0.42,
+        pairs=6,
+        slope=0.70,
+        green=(94, 126, 72),
+        vein=(146, 160, 110),
+        gloss=0.12,
+        quilt=1.1,
+        net=0.40,
+        length=(0.82, 1.08),
+        petiole=0.18,
+    ),
 }
 
 
@@ -173,44 +301,44 @@ def _pinnate(s, dice, wild):
     """Outline of a leaf with one midrib, crumpled by wild, 0..1; places t along it with the half-width there,
     and the two sides' own half-widths with lobes and teeth."""
     t = np.linspace(0, 1, 140)
-    profile = t**s.base * (1 - t)**s.tip
+    profile = t**s.base * (1 - t) ** s.tip
     profile *= s.width / profile.max()
     sides = []
     for side in (1, -1):
         a, b, c, d = dice.many(4)
-        w = profile * (1 + .07 * (a - .5)) * (1 + .05 * _wave(1.3 * t + b) + .03 * _wave(3.1 * t + c))
-        w *= 1 + wild * (.14 * _wave(4.3 * t + d) + .08 * _wave(9.1 * t + a))
+        w = profile * (1 + 0.07 * (a - 0.5)) * (1 + 0.05 * _wave(1.3 * t + b) + 0.03 * _wave(3.1 * t + c))
+        w *= 1 + wild * (0.14 * _wave(4.3 * t + d) + 0.08 * _wave(9.1 * t + a))
         x = t
         if s.lobes:
-            number = 2.6 + .8 * c if s.lobes > .1 else 5
-            phase = (number * (t + .06 * np.sin(5 * t + 6 * d)) + b) % 1
-            hump = np.minimum(phase / .68, (1 - phase) / .32)  # the lower side long, the upper side steep
-            hump = hump * (1.6 - .6 * hump)
-            cut = s.lobes * (.75 + .5 * a) * (1 - hump) * np.minimum(1, (1 - t) * 4) * np.minimum(1, t * 6)
-            x = t + (.22 * w * (hump - .6) if s.lobes > .1 else 0)      # lobes lean to the tip
+            number = 2.6 + 0.8 * c if s.lobes > 0.1 else 5
+            phase = (number * (t + 0.06 * np.sin(5 * t + 6 * d)) + b) % 1
+            hump = np.minimum(phase / 0.68, (1 - phase) / 0.32)  # the lower side long, the upper side steep
+            hump = hump * (1.6 - 0.6 * hump)
+            cut = s.lobes * (0.75 + 0.5 * a) * (1 - hump) * np.minimum(1, (1 - t) * 4) * np.minimum(1, t * 6)
+            x = t + (0.22 * w * (hump - 0.6) if s.lobes > 0.1 else 0)  # lobes lean to the tip
             w = w * (1 - cut)
         if s.teeth:
-            phase = s.teeth * (t + .01 * np.sin(20 * t + 7 * c)) % 1
-            tooth = phase if s.depth < .15 else np.sqrt(np.sin(math.pi * np.minimum(phase * .9 + .05, 1)))
-            w = w + s.depth * (s.width * .75) * (tooth - .5) * np.minimum(1, 8 * profile / s.width)
+            phase = s.teeth * (t + 0.01 * np.sin(20 * t + 7 * c)) % 1
+            tooth = phase if s.depth < 0.15 else np.sqrt(np.sin(math.pi * np.minimum(phase * 0.9 + 0.05, 1)))
+            w = w + s.depth * (s.width * 0.75) * (tooth - 0.5) * np.minimum(1, 8 * profile / s.width)
         sides.append(np.stack([x, side * np.maximum(w, 0)], 1))
     return np.concatenate([sides[0], sides[1][::-1]]), t, profile, [s[:, 1] for s in sides]
 
 
 def _palmate(s, dice):
     """Outline of a five-lobed grape leaf whose veins meet at (0.3, 0), and the lobes' (angle, length)."""
-    lobes = [(0, .70), (.92, .62), (-.92, .62), (1.95, .50), (-1.95, .50)]
-    lobes = [(a + dice(-.08, .08), r * dice(.93, 1.07)) for a, r in lobes]
-    a = np.linspace(-math.pi + .10, math.pi - .10, 300)
+    lobes = [(0, 0.70), (0.92, 0.62), (-0.92, 0.62), (1.95, 0.50), (-1.95, 0.50)]
+    lobes = [(a + dice(-0.08, 0.08), r * dice(0.93, 1.07)) for a, r in lobes]
+    a = np.linspace(-math.pi + 0.10, math.pi - 0.10, 300)
     deep = 1.3 + 2.6 * dice()
-    r = np.full_like(a, .30)
+    r = np.full_like(a, 0.30)
     for angle, length in lobes:
         d = np.abs(a - angle)
-        r = np.maximum(r, length * (1 - .20 * deep * d**1.5 - .05 * d))
-    phase = (a * 4.3 + dice(0, 1) + .3 * np.sin(3 * a + 6 * dice())) % 1
-    teeth = s.depth * (np.minimum(phase, 2.5 * (1 - phase)) - .35)
-    r = r * (1 + teeth + .02 * np.sin(23 * a + 6 * dice())) * (1 - .45 * np.maximum(0, np.abs(a) - 2.55))
-    outline = np.stack([.30 + r * np.cos(a), r * np.sin(a)], 1)
+        r = np.maximum(r, length * (1 - 0.20 * deep * d**1.5 - 0.05 * d))
+    phase = (a * 4.3 + dice(0, 1) + 0.3 * np.sin(3 * a + 6 * dice())) % 1
+    teeth = s.depth * (np.minimum(phase, 2.5 * (1 - phase)) - 0.35)
+    r = r * (1 + teeth + 0.02 * np.sin(23 * a + 6 * dice())) * (1 - 0.45 * np.maximum(0, np.abs(a) - 2.55))
+    outline = np.stack([0.30 + r * np.cos(a), r * np.sin(a)], 1)
     return outline, lobes
 
 
@@ -229,30 +357,34 @@ def _laterals(s, dice, t, profile):
         return []
     k = np.arange(s.pairs)
     side = np.repeat([1, -1], s.pairs)
-    start = .04 + .80 * (np.tile(k, 2) + .5 + np.repeat(dice.many(2, -.25, .25), s.pairs)
-                         + dice.many(2 * s.pairs, -.15, .15)) / s.pairs
-    end = np.minimum(start + s.slope * np.interp(start, t, profile), .985)
-    v = side * .93 * np.interp(end, t, profile)
-    lines = _arcs(np.stack([start, 0 * start], 1), np.stack([end, v], 1), side * .07)
-    if s.quilt < .85:
+    start = (
+        0.04
+        + 0.80
+        * (np.tile(k, 2) + 0.5 + np.repeat(dice.many(2, -0.25, 0.25), s.pairs) + dice.many(2 * s.pairs, -0.15, 0.15))
+        / s.pairs
+    )
+    end = np.minimum(start + s.slope * np.interp(start, t, profile), 0.985)
+    v = side * 0.93 * np.interp(end, t, profile)
+    lines = _arcs(np.stack([start, 0 * start], 1), np.stack([end, v], 1), side * 0.07)
+    if s.quilt < 0.85:
         return [lines]
     middle = lines[:, 4]
-    tips = middle + np.stack([.5 * (end - start), .38 * (v - middle[:, 1])], 1)
-    return [lines, _arcs(middle, tips, -side * .05, 5)]
+    tips = middle + np.stack([0.5 * (end - start), 0.38 * (v - middle[:, 1])], 1)
+    return [lines, _arcs(middle, tips, -side * 0.05, 5)]
 
 
 def _palmate_veins(lobes, dice):
     """Main veins and laterals of a grape leaf: (k, n, 2) arrays."""
     a, r = np.array(lobes).T
-    tips = np.stack([.30 + .93 * r * np.cos(a), .93 * r * np.sin(a)], 1)
-    ribs = _arcs(np.tile([.30, 0], (5, 1)), tips, dice.many(5, -.04, .04))
-    k, turn = np.meshgrid([1, 2, 3, 4, 5], [.75, -.75])
+    tips = np.stack([0.30 + 0.93 * r * np.cos(a), 0.93 * r * np.sin(a)], 1)
+    ribs = _arcs(np.tile([0.30, 0], (5, 1)), tips, dice.many(5, -0.04, 0.04))
+    k, turn = np.meshgrid([1, 2, 3, 4, 5], [0.75, -0.75])
     k, turn = np.tile(k.ravel(), 5), np.tile(turn.ravel(), 5)
     lobe = np.repeat(np.arange(5), 10)
-    reach = r[lobe] * (.48 - .06 * k) * dice.many(50, .85, 1.15)
+    reach = r[lobe] * (0.48 - 0.06 * k) * dice.many(50, 0.85, 1.15)
     start = ribs[lobe, k]
     end = start + reach[:, None] * np.stack([np.cos(a[lobe] + turn), np.sin(a[lobe] + turn)], 1)
-    return ribs, [_arcs(start, end, .06 * np.sign(turn), 6)]
+    return ribs, [_arcs(start, end, 0.06 * np.sign(turn), 6)]
 
 
 class Blade:
@@ -267,6 +399,7 @@ class Blade:
 
     def __init__(self, crop, dice, side, pose, bend, wild=0.0):
         import cv2
+
         self.species, self.crop, self.side = SPECIES[crop], crop, side
         s = self.species
         angle, self.length, self.cx, self.cy, squash = pose
@@ -275,19 +408,19 @@ class Blade:
         self._axes = (c * k, -n * squash * k), (n * k, c * squash * k)
         self._bend = bend
         dense = dice.count(-1, 1) if s.pairs > 5 else 0
-        s = s._replace(pairs=s.pairs + dense, width=s.width * dice(.88, 1.12), depth=s.depth * dice(.7, 1.3))
+        s = s._replace(pairs=s.pairs + dense, width=s.width * dice(0.88, 1.12), depth=s.depth * dice(0.7, 1.3))
         self.width = s.width
         if crop == "Grape":
             self.outline, lobes = _palmate(s, dice)
             ribs, laterals = _palmate_veins(lobes, dice)
-            foot = .30
+            foot = 0.30
         else:
             self.outline, t, profile, widths = _pinnate(s, dice, wild)
             self._sides = t, widths
-            ribs = np.stack([np.linspace(0, .99, 12), np.zeros(12)], 1)[None]
+            ribs = np.stack([np.linspace(0, 0.99, 12), np.zeros(12)], 1)[None]
             laterals = _laterals(s, dice, t, profile)
             foot = 0
-        stalk = _arcs([(foot, 0)], [(foot - s.petiole * dice(.6, 1.1), dice(-.10, .10))], [dice(-.1, .1)])
+        stalk = _arcs([(foot, 0)], [(foot - s.petiole * dice(0.6, 1.1), dice(-0.10, 0.10))], [dice(-0.1, 0.1)])
 
         outline, stalk, ribs = self._fixed(self.outline), self._fixed(stalk), self._fixed(ribs)
         laterals = [line for lines in laterals for line in self._fixed(lines)]
@@ -299,21 +432,21 @@ class Blade:
         veins, thick = np.zeros((side, side), np.uint8), max(1, round(side / 128))
         cv2.polylines(veins, laterals, False, 150, thick, cv2.LINE_AA, 4)
         cv2.polylines(veins, list(ribs), False, 255, thick, cv2.LINE_AA, 4)
-        lower = ribs if crop == "Corn" else ribs[:, :2 * ribs.shape[1] // 3]        # ribs taper to the tip
+        lower = ribs if crop == "Corn" else ribs[:, : 2 * ribs.shape[1] // 3]  # ribs taper to the tip
         cv2.polylines(veins, list(lower), False, 255, (5 if crop == "Corn" else 2) * thick, cv2.LINE_AA, 4)
         alpha = lamina.copy()
         if s.petiole:
             cv2.polylines(alpha, list(stalk), False, 255, 2 * thick + 1, cv2.LINE_AA, 4)
-        near = cv2.GaussianBlur(veins, (0, 0), side * .016)
+        near = cv2.GaussianBlur(veins, (0, 0), side * 0.016)
         self.lamina = lamina * np.float32(1 / 255)
         self.alpha = alpha * np.float32(1 / 255)
         self.veins = veins * np.float32(1 / 255)
         self.near = np.minimum(near * np.float32(1 / 110), 1)
         self._place()
         if crop == "Corn":  # parallel veins: a saw across the blade
-            stripes = self.v * np.float32(26 / s.width) + noise("low", dice, side) * np.float32(.25)
-            stripes = np.abs(stripes - np.floor(stripes) - np.float32(.5)) * 2
-            self.stripes = ramp(stripes, .55, 1)
+            stripes = self.v * np.float32(26 / s.width) + noise("low", dice, side) * np.float32(0.25)
+            stripes = np.abs(stripes - np.floor(stripes) - np.float32(0.5)) * 2
+            self.stripes = ramp(stripes, 0.55, 1)
         self.net = noise("cells", dice, side)
         self.low, self.mid = noise("low", dice, side), noise("mid", dice, side)
         self.fine, self.grain = noise("fine", dice, side), noise("grain", dice, side)
@@ -321,7 +454,7 @@ class Blade:
 
     def px(self, points):
         """Leaf coordinates (..., 2) to pixels."""
-        x = points[..., 0] - .5
+        x = points[..., 0] - 0.5
         y = points[..., 1] + self._bend * x * x
         (a, b), (c, d) = self._axes
         return np.stack([self.cx + a * x + b * y, self.cy + c * x + d * y], -1)
@@ -338,25 +471,26 @@ class Blade:
         u = x * np.float32(d / det) - y * np.float32(b / det)
         v = y * np.float32(a / det) - x * np.float32(c / det)
         self.v = v - np.float32(self._bend) * u * u
-        self.u = u + np.float32(.5)
+        self.u = u + np.float32(0.5)
 
     def fill(self, polygons):
         """uint8 (S, S) mask, 0 or 1, of polygons (n, corners, 2) in leaf coordinates."""
         import cv2
+
         mask = np.zeros((self.side, self.side), np.uint8)
-        for p in self._fixed(polygons):                 # one by one: a joint fillPoly would cancel overlaps
+        for p in self._fixed(polygons):  # one by one: a joint fillPoly would cancel overlaps
             cv2.fillPoly(mask, [p], 1, cv2.LINE_8, 4)
         return mask
 
-    def points(self, dice, n, reach=.88):
+    def points(self, dice, n, reach=0.88):
         """n random places on the lamina and in the picture, leaf coordinates (n, 2)."""
         if self.crop == "Grape":
             o = self.outline[(dice.many(n) * len(self.outline)).astype(int)]
-            hub = np.array([.36, 0])
+            hub = np.array([0.36, 0])
             return hub + (o - hub) * (reach * np.sqrt(dice.many(n)))[:, None]
         t, (left, right) = self._sides
-        half = min(.5, .52 * self.side / self.length)
-        u = .5 + half * .9 * (dice.many(n) + dice.many(n) - 1) * (1 if half == .5 else 1.1)
+        half = min(0.5, 0.52 * self.side / self.length)
+        u = 0.5 + half * 0.9 * (dice.many(n) + dice.many(n) - 1) * (1 if half == 0.5 else 1.1)
         v = dice.many(n, -reach, reach)
         v = np.where(v > 0, np.interp(u, t, left) * v, np.interp(u, t, right) * -v)
         return np.stack([u, v], 1)
@@ -364,27 +498,30 @@ class Blade:
     def surface(self, dice):
         """The healthy leaf before light: colour, float32 (3, S, S), 0..255, and relief in pixels (S, S)."""
         s = self.species
-        hue = dice(-1, 1)                               # from bluish to yellowish green, leaf by leaf
-        value = dice(.82, 1.16)
+        hue = dice(-1, 1)  # from bluish to yellowish green, leaf by leaf
+        value = dice(0.82, 1.16)
         base = np.array([s.green[0] + 13 * hue, s.green[1] + 5 * hue, s.green[2] - 7 * hue]) * value
-        vein = np.array(s.vein) * (.5 + .5 * value) * dice(.88, 1.08)
-        tone = 1 + .10 * self.low + .07 * self.mid + .05 * self.fine + .04 * self.grain
-        tone -= s.net * .22 * ramp(self.net, .22, 0) - .06 * s.net
-        tone -= .10 * s.quilt * (ramp(self.near, .05, .5) - self.veins)      # the furrow beside each vein
+        vein = np.array(s.vein) * (0.5 + 0.5 * value) * dice(0.88, 1.08)
+        tone = 1 + 0.10 * self.low + 0.07 * self.mid + 0.05 * self.fine + 0.04 * self.grain
+        tone -= s.net * 0.22 * ramp(self.net, 0.22, 0) - 0.06 * s.net
+        tone -= 0.10 * s.quilt * (ramp(self.near, 0.05, 0.5) - self.veins)  # the furrow beside each vein
         colour = planes(base) * tone.astype(np.float32)
-        yellow = dice(-.1, .35)                         # older parts pale
-        colour *= 1 + planes((.9, .35, -.1)) * (np.float32(yellow * .4) * ramp(self.low, 0, 1))
-        if dice.chance(.4):                             # dust, scratches, an insect's bite
-            scar = ramp(self.mid + .7 * self.fine, .85, 1.15) * np.float32(dice(.2, .8))
+        yellow = dice(-0.1, 0.35)  # older parts pale
+        colour *= 1 + planes((0.9, 0.35, -0.1)) * (np.float32(yellow * 0.4) * ramp(self.low, 0, 1))
+        if dice.chance(0.4):  # dust, scratches, an insect's bite
+            scar = ramp(self.mid + 0.7 * self.fine, 0.85, 1.15) * np.float32(dice(0.2, 0.8))
             colour += (planes((158, 150, 108)) - colour) * scar
         if self.crop == "Corn":
-            colour += (planes(vein) - colour) * (.30 * self.stripes)
-        strength = dice(.45, .85)
+            colour += (planes(vein) - colour) * (0.30 * self.stripes)
+        strength = dice(0.45, 0.85)
         colour += (planes(vein) - colour) * (strength * self.veins)
-        height = self.side / 128 * (s.quilt * (.9 * self.mid - 2.6 * self.near) + .35 * self.fine
-                                    + s.net * 1.3 * ramp(self.net, 0, .35))
+        height = (
+            self.side
+            / 128
+            * (s.quilt * (0.9 * self.mid - 2.6 * self.near) + 0.35 * self.fine + s.net * 1.3 * ramp(self.net, 0, 0.35))
+        )
         if self.crop == "Corn":
-            height += self.side / 128 * .5 * self.stripes
+            height += self.side / 128 * 0.5 * self.stripes
         return colour, height.astype(np.float32)
 
 

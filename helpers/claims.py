@@ -198,9 +198,14 @@ class Card:
         v = self.value
         edge, tint = ("#009e73", "0,158,115") if self.holds else ("#d55e00", "213,94,0")
         facts = {
-            "sentence": self.sentence, "mean": round(v.mean, self.digits + 2), "low": round(v.low, self.digits + 2),
-            "high": round(v.high, self.digits + 2), "n": v.n, "bound": self.bound, "unit": self.unit,
-        }  # fmt: skip
+            "sentence": self.sentence,
+            "mean": round(v.mean, self.digits + 2),
+            "low": round(v.low, self.digits + 2),
+            "high": round(v.high, self.digits + 2),
+            "n": v.n,
+            "bound": self.bound,
+            "unit": self.unit,
+        }
         return (
             f'<div class="claim" id="{name}" role="note" data-claim="{escape(json.dumps(facts, ensure_ascii=False))}" '
             f'style="border-left:4px solid {edge};padding:.4em .8em;margin:.4em 0;background:rgba({tint},.08)">'

@@ -170,9 +170,18 @@ def _prepare(out, settings, planned, force):
 
 
 def write_copies(
-    folder, out, copies, seed=0, *, operations=("hflip", "rotate", "colour"), crop=None, valid=0.2, jpeg=None,
-    force=False, progress=True,
-):  # fmt: skip
+    folder,
+    out,
+    copies,
+    seed=0,
+    *,
+    operations=("hflip", "rotate", "colour"),
+    crop=None,
+    valid=0.2,
+    jpeg=None,
+    force=False,
+    progress=True,
+):
     """Write a class-folder tree to `out`, with `copies` augmented copies of each training picture.
 
     folder      `train/CLASS/*` with `val/CLASS/*` and so on, which stay apart as they are, or `CLASS/*`,
@@ -207,8 +216,14 @@ def write_copies(
     if folder.resolve() in [out.resolve(), *out.resolve().parents]:
         raise UserError(f"{out} lies in {folder}, where its copies would count as pictures: choose another")
     sources = _split(_scan(folder), valid, seed)
-    settings = {"copies": copies, "seed": seed, "operations": sorted(operations), "crop": crop,
-                "valid": valid, "jpeg": jpeg}  # fmt: skip
+    settings = {
+        "copies": copies,
+        "seed": seed,
+        "operations": sorted(operations),
+        "crop": crop,
+        "valid": valid,
+        "jpeg": jpeg,
+    }
     ending, options = (".jpg", [cv2.IMWRITE_JPEG_QUALITY, jpeg]) if jpeg else (".png", [])
 
     def work(source):

@@ -1,8 +1,8 @@
 """Darknet's networks in PyTorch: built from a `.cfg`, with weights from and to a `.weights` file.
 
-    network = Darknet("yolov3-tiny.cfg")
-    read_weights(network, "yolov3-tiny.weights")
-    network.detect(picture)                               # picture (3, H, W) in 0..1
+network = Darknet("yolov3-tiny.cfg")
+read_weights(network, "yolov3-tiny.weights")
+network.detect(picture)                               # picture (3, H, W) in 0..1
 """
 
 import os
@@ -36,7 +36,7 @@ class Darknet(nn.Module):
             raise net.error("width, height and channels are needed, each at least 1")
         if not self.sections:
             raise net.error("no layer follows")
-        self.layers, self.shapes = nn.ModuleList(), []                            # shapes: (C, H, W) a layer
+        self.layers, self.shapes = nn.ModuleList(), []  # shapes: (C, H, W) a layer
         for section in self.sections:
             shape = self.shapes[-1] if self.shapes else (self.channels, *self.size)
             layer, shape = _build(section, shape, self.shapes)
@@ -65,8 +65,9 @@ class Darknet(nn.Module):
 
     def outputs(self, x):
         """What every layer holds, the heads' activated as in Darknet."""
-        return [layer.activate(y) if isinstance(layer, layers.Head) else y
-                for y, layer in zip(self._run(x), self.layers)]
+        return [
+            layer.activate(y) if isinstance(layer, layers.Head) else y for y, layer in zip(self._run(x), self.layers)
+        ]
 
     def decode(self, heads):
         """Logits of all heads -> boxes (B, N, 4) cxcywh as fractions of the input, scores (B, N, K)."""
@@ -86,6 +87,7 @@ class Darknet(nn.Module):
 
 # ---------------------------------------------------------------- one section -> one layer
 
+
 def _build(section, shape, before):
     """The layer of a section, and its output shape (C, H, W); `before` are the shapes of all earlier ones."""
     (c, h, w), o, kind = shape, section.options, section.kind
@@ -99,10 +101,12 @@ def _build(section, shape, before):
     if kind == "convolutional":
         padding = o["size"] // 2 if o["pad"] else o["padding"]
         if c % o["groups"] or o["filters"] % o["groups"]:
-            raise section.error(f"{c} input channels and {o['filters']} filters do not split into "
-                                f"{o['groups']} groups", "groups")
-        layer = layers.Convolutional(c, o["filters"], o["size"], o["stride"], padding, o["groups"],
-                                     bool(o["batch_normalize"]), o["activation"])
+            raise section.error(
+                f"{c} input channels and {o['filters']} filters do not split into {o['groups']} groups", "groups"
+            )
+        layer = layers.Convolutional(
+            c, o["filters"], o["size"], o["stride"], padding, o["groups"], bool(o["batch_normalize"]), o["activation"]
+        )
         return layer, (o["filters"], *_places(h, w, o["size"], o["stride"], 2 * padding))
     if kind == "local":
         if o["size"] not in (1, 3) or o["size"] == 3 and not o["pad"] == 1:
@@ -127,8 +131,9 @@ def _build(section, shape, before):
     if kind == "reorg":
         s = o["stride"]
         if o["reverse"] or c % s**2 or h % s or w % s:
-            raise section.error(f"cannot reorganise {c} x {h} x {w} by stride {s}"
-                                + (" in reverse" if o["reverse"] else ""), "stride")
+            raise section.error(
+                f"cannot reorganise {c} x {h} x {w} by stride {s}" + (" in reverse" if o["reverse"] else ""), "stride"
+            )
         return layers.Reorg(s), (c * s * s, h // s, w // s)
     if kind == "route":
         chosen = [_earlier(section, "layers", i, before) for i in o["layers"]]
@@ -165,12 +170,13 @@ def _head(section, shape):
     if section.kind == "detection":
         needed = o["side"] ** 2 * ((1 + o["coords"]) * o["num"] + o["classes"])
         if needed != c * h * w or o["coords"] != 4:
-            raise section.error(f"coords=4 and, for its side, num and classes, {needed} inputs are needed; "
-                                f"the layer before gives {c * h * w}")
+            raise section.error(
+                f"coords=4 and, for its side, num and classes, {needed} inputs are needed; "
+                f"the layer before gives {c * h * w}"
+            )
         return layers.Detection(o)
     if len(o["anchors"]) != 2 * o["num"]:
-        raise section.error(f"num={o['num']} anchors are {2 * o['num']} numbers, not {len(o['anchors'])}",
-                            "anchors")
+        raise section.error(f"num={o['num']} anchors are {2 * o['num']} numbers, not {len(o['anchors'])}", "anchors")
     if section.kind == "region":
         used = o["num"]
         if o["coords"] != 4 or o["background"]:
@@ -182,8 +188,11 @@ def _head(section, shape):
             raise section.error(f"mask={o['mask']}: there are anchors 0 to {o['num'] - 1}", "mask")
     needed = used * (5 + o["classes"])
     if c != needed:
-        raise section.error(f"{used} anchors x (5 + {o['classes']} classes) = {needed} channels are needed, "
-                            f"but the layer before has {c} (its `filters`)", "classes")
+        raise section.error(
+            f"{used} anchors x (5 + {o['classes']} classes) = {needed} channels are needed, "
+            f"but the layer before has {c} (its `filters`)",
+            "classes",
+        )
     return (layers.Region if section.kind == "region" else layers.Yolo)(o)
 
 
@@ -201,8 +210,10 @@ def _earlier(section, option, index, before):
 
 # ---------------------------------------------------------------- weights
 
+
 class Header(NamedTuple):
     """The start of a weights file. `seen` counts training pictures: 8 bytes from version 0.2 on, else 4."""
+
     major: int = 0
     minor: int = 2
     revision: int = 0
@@ -265,19 +276,23 @@ def read_weights(network, path, upto=None):
     values, position = data[size:].view("<f4"), 0
     needed = sum(tensor.numel() for _, tensor, _ in _tensors(network, upto))
     for section, tensor, matrix in _tensors(network, upto):
-        part = values[position:position + tensor.numel()]
+        part = values[position : position + tensor.numel()]
         if len(part) < tensor.numel():
-            raise section.error(f"the weights in {path} end here: {len(values):,} of {needed:,} numbers. "
-                                "Truncated, or the weights of another cfg")
+            raise section.error(
+                f"the weights in {path} end here: {len(values):,} of {needed:,} numbers. "
+                "Truncated, or the weights of another cfg"
+            )
         part = torch.from_numpy(part.astype(np.float32))
         if matrix and header.transposed:
             part = part.view(tensor.shape[::-1]).T
         tensor.copy_(part.reshape(tensor.shape))
         position += tensor.numel()
     if upto is None and position < len(values):
-        raise UserError(f"{path}: {len(values):,} numbers, but the cfg has places for {needed:,}: "
-                        f"weights of another cfg (its last section is [{network.sections[-1].kind}], "
-                        f"line {network.sections[-1].line})")
+        raise UserError(
+            f"{path}: {len(values):,} numbers, but the cfg has places for {needed:,}: "
+            f"weights of another cfg (its last section is [{network.sections[-1].kind}], "
+            f"line {network.sections[-1].line})"
+        )
     return header
 
 

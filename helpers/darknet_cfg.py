@@ -18,53 +18,164 @@ from helpers.data import UserError
 # The options of each section that changes what the network computes, with Darknet's defaults. The type of
 # the default is the type of the option: int, float, str, and lists of numbers for [] and [0.5].
 LAYERS = {
-    "convolutional": {"filters": 1, "size": 1, "stride": 1, "pad": 0, "padding": 0, "groups": 1,
-                      "batch_normalize": 0, "activation": "logistic"},
+    "convolutional": {
+        "filters": 1,
+        "size": 1,
+        "stride": 1,
+        "pad": 0,
+        "padding": 0,
+        "groups": 1,
+        "batch_normalize": 0,
+        "activation": "logistic",
+    },
     "local": {"filters": 1, "size": 1, "stride": 1, "pad": 0, "activation": "logistic"},
     "connected": {"output": 1, "batch_normalize": 0, "activation": "logistic"},
     "activation": {"activation": "linear"},
-    "maxpool": {"stride": 1, "size": 0, "padding": -1},                 # 0, -1: from the other options
+    "maxpool": {"stride": 1, "size": 0, "padding": -1},  # 0, -1: from the other options
     "avgpool": {},
     "upsample": {"stride": 2, "scale": 1.0},
     "reorg": {"stride": 1, "reverse": 0},
     "route": {"layers": []},
     "shortcut": {"from": 0, "activation": "linear", "alpha": 1.0, "beta": 1.0},
-    "crop": {"crop_height": 1, "crop_width": 1, "flip": 0, "angle": 0.0, "saturation": 1.0,
-             "exposure": 1.0, "shift": 0.0, "noadjust": 0},
+    "crop": {
+        "crop_height": 1,
+        "crop_width": 1,
+        "flip": 0,
+        "angle": 0.0,
+        "saturation": 1.0,
+        "exposure": 1.0,
+        "shift": 0.0,
+        "noadjust": 0,
+    },
     "dropout": {"probability": 0.5},
     "softmax": {"groups": 1, "temperature": 1.0},
     "cost": {"type": "sse", "scale": 1.0, "ratio": 0.0, "noobject_scale": 1.0, "thresh": 0.0},
-    "detection": {"coords": 1, "classes": 1, "rescore": 0, "num": 1, "side": 7, "softmax": 0, "sqrt": 0,
-                  "max": 90, "coord_scale": 1.0, "forced": 0, "object_scale": 1.0, "noobject_scale": 1.0,
-                  "class_scale": 1.0, "jitter": 0.2, "random": 0, "reorg": 0},
-    "region": {"coords": 4, "classes": 20, "num": 1, "anchors": [0.5], "softmax": 0, "rescore": 0,
-               "thresh": 0.5, "bias_match": 0, "background": 0, "max": 30, "jitter": 0.2, "random": 0,
-               "classfix": 0, "absolute": 0, "log": 0, "sqrt": 0, "coord_scale": 1.0, "object_scale": 1.0,
-               "noobject_scale": 1.0, "mask_scale": 1.0, "class_scale": 1.0},
-    "yolo": {"classes": 20, "num": 1, "mask": [], "anchors": [0.5], "jitter": 0.2, "ignore_thresh": 0.5,
-             "truth_thresh": 1.0, "random": 0, "max": 90},
+    "detection": {
+        "coords": 1,
+        "classes": 1,
+        "rescore": 0,
+        "num": 1,
+        "side": 7,
+        "softmax": 0,
+        "sqrt": 0,
+        "max": 90,
+        "coord_scale": 1.0,
+        "forced": 0,
+        "object_scale": 1.0,
+        "noobject_scale": 1.0,
+        "class_scale": 1.0,
+        "jitter": 0.2,
+        "random": 0,
+        "reorg": 0,
+    },
+    "region": {
+        "coords": 4,
+        "classes": 20,
+        "num": 1,
+        "anchors": [0.5],
+        "softmax": 0,
+        "rescore": 0,
+        "thresh": 0.5,
+        "bias_match": 0,
+        "background": 0,
+        "max": 30,
+        "jitter": 0.2,
+        "random": 0,
+        "classfix": 0,
+        "absolute": 0,
+        "log": 0,
+        "sqrt": 0,
+        "coord_scale": 1.0,
+        "object_scale": 1.0,
+        "noobject_scale": 1.0,
+        "mask_scale": 1.0,
+        "class_scale": 1.0,
+    },
+    "yolo": {
+        "classes": 20,
+        "num": 1,
+        "mask": [],
+        "anchors": [0.5],
+        "jitter": 0.2,
+        "ignore_thresh": 0.5,
+        "truth_thresh": 1.0,
+        "random": 0,
+        "max": 90,
+    },
 }
-ALIASES = {"network": "net", "conv": "convolutional", "conn": "connected", "max": "maxpool",
-           "avg": "avgpool", "soft": "softmax"}
-NOT_HERE = {"batchnorm", "rnn", "gru", "lstm", "crnn", "deconvolutional", "deconv", "normalization", "lrn", "iseg",
-            "logistic", "logxent", "l2norm"}         # [batchnorm] alone crashes the C program on a CPU
+ALIASES = {
+    "network": "net",
+    "conv": "convolutional",
+    "conn": "connected",
+    "max": "maxpool",
+    "avg": "avgpool",
+    "soft": "softmax",
+}
+NOT_HERE = {
+    "batchnorm",
+    "rnn",
+    "gru",
+    "lstm",
+    "crnn",
+    "deconvolutional",
+    "deconv",
+    "normalization",
+    "lrn",
+    "iseg",
+    "logistic",
+    "logxent",
+    "l2norm",
+}  # [batchnorm] alone crashes the C program on a CPU
 NET = {"width": 0, "height": 0, "channels": 3}
 # How Darknet would train: allowed in [net] and in every layer, and left alone here.
-TRAINING = {"batch", "subdivisions", "learning_rate", "momentum", "decay", "angle", "saturation", "exposure",
-            "hue", "aspect", "burn_in", "max_batches", "policy", "steps", "scales", "step", "scale", "gamma",
-            "power", "max_crop", "min_crop", "max_ratio", "min_ratio", "center", "clip", "adam", "B1", "B2",
-            "eps", "seen", "inputs", "time_steps", "notruth", "random"}
+TRAINING = {
+    "batch",
+    "subdivisions",
+    "learning_rate",
+    "momentum",
+    "decay",
+    "angle",
+    "saturation",
+    "exposure",
+    "hue",
+    "aspect",
+    "burn_in",
+    "max_batches",
+    "policy",
+    "steps",
+    "scales",
+    "step",
+    "scale",
+    "gamma",
+    "power",
+    "max_crop",
+    "min_crop",
+    "max_ratio",
+    "min_ratio",
+    "center",
+    "clip",
+    "adam",
+    "B1",
+    "B2",
+    "eps",
+    "seen",
+    "inputs",
+    "time_steps",
+    "notruth",
+    "random",
+}
 LAYER_TRAINING = {"learning_rate", "stopbackward", "onlyforward", "clip", "smooth"}
 
 
 @dataclass
 class Section:
     """One section: its kind, all its options with their types, and where it stands."""
+
     kind: str
     line: int
     source: str
     options: dict = field(default_factory=dict)
-    lines: dict = field(default_factory=dict)          # option -> line number
+    lines: dict = field(default_factory=dict)  # option -> line number
 
     def __getitem__(self, name):
         return self.options[name]
@@ -104,7 +215,7 @@ def read_cfg(source):
             raise sections[-1].error(f"'{line}' at line {number} is neither a section nor option=value")
         else:
             key, value = line.split("=", 1)
-            if key not in sections[-1].options:        # Darknet, too, takes the first of two
+            if key not in sections[-1].options:  # Darknet, too, takes the first of two
                 sections[-1].options[key], sections[-1].lines[key] = value, number
     if not sections:
         raise UserError(f"{name}: there is no section in it")

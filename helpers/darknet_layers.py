@@ -19,7 +19,7 @@ ACTIVATIONS = {
     "relie": lambda x: nn.functional.leaky_relu(x, 0.01),
     "ramp": lambda x: torch.relu(x) + 0.1 * x,
     "elu": nn.functional.elu,
-    "selu": lambda x: 1.0507 * nn.functional.elu(x, 1.6732),             # the C code's rounded constants
+    "selu": lambda x: 1.0507 * nn.functional.elu(x, 1.6732),  # the C code's rounded constants
     "tanh": torch.tanh,
     "hardtan": nn.functional.hardtanh,
 }
@@ -47,8 +47,7 @@ class BatchNorm(nn.BatchNorm2d):
 class Convolutional(nn.Module):
     """Convolution, batch norm *or* bias, activation. (B, C, H, W) -> (B, filters, H', W')."""
 
-    def __init__(self, channels, filters, size, stride=1, padding=0, groups=1, normalise=True,
-                 activation="leaky"):
+    def __init__(self, channels, filters, size, stride=1, padding=0, groups=1, normalise=True, activation="leaky"):
         super().__init__()
         self.conv = nn.Conv2d(channels, filters, size, stride, padding, groups=groups, bias=not normalise)
         self.norm = BatchNorm(filters) if normalise else None
@@ -71,8 +70,8 @@ class Local(nn.Module):
         self.activation = ACTIVATIONS[activation]
 
     def forward(self, x):
-        columns = unfold(x, **self.window)                                        # (B, C size^2, H' W')
-        y = torch.einsum("bkp,pfk->bfp", columns, self.weight)                    # (B, filters, H' W')
+        columns = unfold(x, **self.window)  # (B, C size^2, H' W')
+        y = torch.einsum("bkp,pfk->bfp", columns, self.weight)  # (B, filters, H' W')
         return self.activation(y.unflatten(2, self.bias.shape[1:]) + self.bias)
 
 
@@ -175,8 +174,8 @@ class Shortcut(nn.Module):
         h, w = min(x.shape[2], y.shape[2]), min(x.shape[3], y.shape[3])
         c = min(x.shape[1], y.shape[1])
         x = x.clone()
-        part = x[:, :c, :h * sample:sample, :w * sample:sample]
-        part.copy_(self.alpha * part + self.beta * y[:, :c, :h * stride:stride, :w * stride:stride])
+        part = x[:, :c, : h * sample : sample, : w * sample : sample]
+        part.copy_(self.alpha * part + self.beta * y[:, :c, : h * stride : stride, : w * stride : stride])
         return self.activation(x)
 
 
@@ -189,7 +188,7 @@ class Crop(nn.Module):
 
     def forward(self, x):
         top, left = (x.shape[2] - self.height) // 2, (x.shape[3] - self.width) // 2
-        x = x[:, :, top:top + self.height, left:left + self.width]
+        x = x[:, :, top : top + self.height, left : left + self.width]
         return 2 * x - 1 if self.adjust else x
 
 
@@ -238,7 +237,7 @@ class Region(Head):
         self.register_buffer("anchors", torch.tensor(options["anchors"]).view(-1, 2), persistent=False)
 
     def activate(self, x):
-        y = x.unflatten(1, (len(self.anchors), -1))                               # (B, A, 5 + K, H, W)
+        y = x.unflatten(1, (len(self.anchors), -1))  # (B, A, 5 + K, H, W)
         classes = y[:, :, 5:].softmax(2) if self.options["softmax"] else y[:, :, 5:].sigmoid()
         y = torch.cat([y[:, :, :2].sigmoid(), y[:, :, 2:4], y[:, :, 4:5].sigmoid(), classes], 2)
         return y.flatten(1, 2)

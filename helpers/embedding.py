@@ -129,7 +129,9 @@ def centroid_correlation(x, y, labels):
     labels = torch.as_tensor(labels)
     classes = labels.unique()
     if len(classes) < 3 or not len(x) == len(y) == len(labels):
-        raise UserError(f"the correlation of class distances needs 3 classes or more and one label a point, "
-                        f"not {len(classes)} classes and {len(x)}, {len(y)}, {len(labels)} rows")  # fmt: skip
+        raise UserError(
+            f"the correlation of class distances needs 3 classes or more and one label a point, "
+            f"not {len(classes)} classes and {len(x)}, {len(y)}, {len(labels)} rows"
+        )
     pairs = [torch.pdist(torch.stack([z[labels.to(z.device) == c].mean(0) for c in classes])) for z in (x, y)]
     return float(spearmanr(*(d.cpu().numpy() for d in pairs)).statistic)

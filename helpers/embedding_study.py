@@ -71,8 +71,11 @@ def _width(kind, k, epochs, train, seed):
 
 def widths(scale):
     """Dense autoencoder against PCA at the same width, and the raw pixels; digits of 28 x 28."""
-    epochs, train, ks = {"tiny": (1, 200, (2,)), "small": (20, 4000, (2, 4, 8, 16, 32, 64)),
-                         "full": (300, 4000, (2, 4, 8, 16, 32, 64))}[scale]  # fmt: skip
+    epochs, train, ks = {
+        "tiny": (1, 200, (2,)),
+        "small": (20, 4000, (2, 4, 8, 16, 32, 64)),
+        "full": (300, 4000, (2, 4, 8, 16, 32, 64)),
+    }[scale]
     kinds = [(kind, k) for k in ks for kind in ("dense", "pca")]
     return {f"{kind} {k}": partial(_width, kind, k, epochs, train) for kind, k in kinds} | {
         "pixels": partial(_width, "pixels", 0, 0, train)
@@ -132,16 +135,20 @@ def worlds(n, seed):
     x, labels = data.digits()
     rows = np.random.default_rng(seed).permutation(len(x))[:n]
     return {
-        "touching grid": clusters(3 * grid, n // 9, seed), "separated grid": clusters(20 * grid, n // 9, seed),
+        "touching grid": clusters(3 * grid, n // 9, seed),
+        "separated grid": clusters(20 * grid, n // 9, seed),
         "line": clusters(20 * line, n // 10, seed),
         "digits": (torch.as_tensor(x[rows]).flatten(1), torch.as_tensor(labels[rows])),
-    }  # fmt: skip
+    }
 
 
 def scores(x, y, labels):
     """The scores of a picture `y` (N, 2) of the points `x`, from local to global."""
-    return {"knn": knn_accuracy(y, labels), "trust": trustworthiness(x, y),
-            "global": centroid_correlation(x, y, labels)}  # fmt: skip
+    return {
+        "knn": knn_accuracy(y, labels),
+        "trust": trustworthiness(x, y),
+        "global": centroid_correlation(x, y, labels),
+    }
 
 
 def _start(world, init, n, n_iter, seed):

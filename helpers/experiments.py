@@ -105,8 +105,13 @@ def run(name, seeds=3, scale="small", folder=None, jobs=1, log=None):
     def keep(arm, seed, values):
         record["runs"].append({"arm": arm, "seed": seed, **{k: round(v, 6) for k, v in values.items()}})
         record["runs"].sort(key=lambda r: (names.index(r["arm"]) if r["arm"] in names else -1, r["seed"]))
-        record.update(date=date.today().isoformat(), versions=versions(), cores=os.cpu_count(), jobs=jobs,
-                      seconds=round(sum(r["seconds"] for r in record["runs"])))  # fmt: skip
+        record.update(
+            date=date.today().isoformat(),
+            versions=versions(),
+            cores=os.cpu_count(),
+            jobs=jobs,
+            seconds=round(sum(r["seconds"] for r in record["runs"])),
+        )
         checkpoint.write_atomically(path, (json.dumps(record, indent=1, ensure_ascii=False) + "\n").encode())
         if log:
             log({"arm": arm, "seed": seed} | values)

@@ -27,19 +27,39 @@ from helpers.lesions import paint
 from helpers.progress import track
 
 CLASSES = [
-    "Apple___Apple_scab", "Apple___Black_rot", "Apple___Cedar_apple_rust", "Apple___healthy",
-    "Cherry_(including_sour)___Powdery_mildew", "Cherry_(including_sour)___healthy",
-    "Corn_(maize)___Cercospora_leaf_spot Gray_leaf_spot", "Corn_(maize)___Common_rust_",
-    "Corn_(maize)___Northern_Leaf_Blight", "Corn_(maize)___healthy",
-    "Grape___Black_rot", "Grape___Esca_(Black_Measles)", "Grape___Leaf_blight_(Isariopsis_Leaf_Spot)",
+    "Apple___Apple_scab",
+    "Apple___Black_rot",
+    "Apple___Cedar_apple_rust",
+    "Apple___healthy",
+    "Cherry_(including_sour)___Powdery_mildew",
+    "Cherry_(including_sour)___healthy",
+    "Corn_(maize)___Cercospora_leaf_spot Gray_leaf_spot",
+    "Corn_(maize)___Common_rust_",
+    "Corn_(maize)___Northern_Leaf_Blight",
+    "Corn_(maize)___healthy",
+    "Grape___Black_rot",
+    "Grape___Esca_(Black_Measles)",
+    "Grape___Leaf_blight_(Isariopsis_Leaf_Spot)",
     "Grape___healthy",
-    "Peach___Bacterial_spot", "Peach___healthy",
-    "Pepper,_bell___Bacterial_spot", "Pepper,_bell___healthy",
-    "Potato___Early_blight", "Potato___Late_blight", "Potato___healthy",
-    "Strawberry___Leaf_scorch", "Strawberry___healthy",
-    "Tomato___Bacterial_spot", "Tomato___Early_blight", "Tomato___Late_blight", "Tomato___Leaf_Mold",
-    "Tomato___Septoria_leaf_spot", "Tomato___Spider_mites Two-spotted_spider_mite", "Tomato___Target_Spot",
-    "Tomato___Tomato_Yellow_Leaf_Curl_Virus", "Tomato___Tomato_mosaic_virus", "Tomato___healthy",
+    "Peach___Bacterial_spot",
+    "Peach___healthy",
+    "Pepper,_bell___Bacterial_spot",
+    "Pepper,_bell___healthy",
+    "Potato___Early_blight",
+    "Potato___Late_blight",
+    "Potato___healthy",
+    "Strawberry___Leaf_scorch",
+    "Strawberry___healthy",
+    "Tomato___Bacterial_spot",
+    "Tomato___Early_blight",
+    "Tomato___Late_blight",
+    "Tomato___Leaf_Mold",
+    "Tomato___Septoria_leaf_spot",
+    "Tomato___Spider_mites Two-spotted_spider_mite",
+    "Tomato___Target_Spot",
+    "Tomato___Tomato_Yellow_Leaf_Curl_Virus",
+    "Tomato___Tomato_mosaic_virus",
+    "Tomato___healthy",
 ]
 DOMAINS = ("lab", "field")
 
@@ -62,17 +82,26 @@ def folders(class_names):
     """
     there = {(crop(name), disease(name)): name for name in class_names if "___" in name}
     if missing := [name for name in CLASSES if (crop(name), disease(name)) not in there]:
-        raise UserError(f"of PlantVillage's class folders {len(missing)} of 33 are missing: {', '.join(missing[:3])}"
-                        + ", ..." * (len(missing) > 3) + "; point to the folder that holds them")
+        raise UserError(
+            f"of PlantVillage's class folders {len(missing)} of 33 are missing: {', '.join(missing[:3])}"
+            + ", ..." * (len(missing) > 3)
+            + "; point to the folder that holds them"
+        )
     return [there[crop(name), disease(name)] for name in CLASSES]
 
 
 # ---------------------------------------------------------------------------------------------- backgrounds
 
-BACKGROUNDS = [          # photograph, tint: the grey ones get the colour of the thing they show
-    ("flower", (1, 1, 1)), ("china", (1, 1, 1)), ("coffee", (1, 1, 1)),
-    ("grass", (.70, .95, .48)), ("grass", (1.05, .98, .62)), ("grass", (.55, .78, .45)),
-    ("gravel", (1.05, .95, .82)), ("gravel", (.80, .66, .54)), ("brick", (1.1, .82, .68)),
+BACKGROUNDS = [  # photograph, tint: the grey ones get the colour of the thing they show
+    ("flower", (1, 1, 1)),
+    ("china", (1, 1, 1)),
+    ("coffee", (1, 1, 1)),
+    ("grass", (0.70, 0.95, 0.48)),
+    ("grass", (1.05, 0.98, 0.62)),
+    ("grass", (0.55, 0.78, 0.45)),
+    ("gravel", (1.05, 0.95, 0.82)),
+    ("gravel", (0.80, 0.66, 0.54)),
+    ("brick", (1.1, 0.82, 0.68)),
 ]
 
 
@@ -80,11 +109,12 @@ BACKGROUNDS = [          # photograph, tint: the grey ones get the colour of the
 def _backgrounds(side):
     """Real photographs, uint8 (H, W, 3), in every scale whose shorter side is `side` to 4 `side` pixels."""
     import cv2
+
     photographs = data.photographs()
     scales = []
     for name, tint in BACKGROUNDS:
         picture = np.minimum(photographs[name] * np.array(tint), 255).astype(np.uint8)
-        while min(picture.shape[:2]) >= side:           # halving is exact in whole numbers
+        while min(picture.shape[:2]) >= side:  # halving is exact in whole numbers
             if min(picture.shape[:2]) < 4 * side:
                 scales.append(np.ascontiguousarray(picture))
             h, w = picture.shape[0] // 2 * 2, picture.shape[1] // 2 * 2
@@ -96,39 +126,41 @@ def _table(dice, side):
     """A plain table: float32 (3, S, S)."""
     warm = dice(-1, 1)
     value = dice(98, 178)
-    tone = 1 + .05 * noise("low", dice, side) + .025 * noise("fine", dice, side)
-    tone += .035 * noise("grain", dice, side)
-    grid = np.arange(side, dtype=np.float32) * np.float32(1 / side) - np.float32(.5)
-    tone += dice(-.16, .16) * grid[None, :] + dice(-.16, .16) * grid[:, None]
+    tone = 1 + 0.05 * noise("low", dice, side) + 0.025 * noise("fine", dice, side)
+    tone += 0.035 * noise("grain", dice, side)
+    grid = np.arange(side, dtype=np.float32) * np.float32(1 / side) - np.float32(0.5)
+    tone += dice(-0.16, 0.16) * grid[None, :] + dice(-0.16, 0.16) * grid[:, None]
     brown, blue = max(warm, 0), max(-warm, 0)
-    colour = value * np.array([1 + .10 * brown, 1 - .02 * (brown + blue), 1.02 - .14 * brown + .05 * blue])
+    colour = value * np.array([1 + 0.10 * brown, 1 - 0.02 * (brown + blue), 1.02 - 0.14 * brown + 0.05 * blue])
     return planes(colour) * tone.astype(np.float32)
 
 
 def _photo(dice, side):
     """A crop of a real photograph, out of focus by a random amount: float32 (3, S, S)."""
     import cv2
+
     bank = _backgrounds(side)
     picture = bank[int(dice() * len(bank))]
     y, x = (int(dice() * (n - side + 1)) for n in picture.shape[:2])
-    patch = picture[y:y + side, x:x + side]
+    patch = picture[y : y + side, x : x + side]
     flip = dice.count(0, 3)
-    patch = np.ascontiguousarray(patch[::-1 if flip & 1 else 1, ::-1 if flip & 2 else 1])
-    blur = dice(.0, .022)
-    if blur > .004:
+    patch = np.ascontiguousarray(patch[:: -1 if flip & 1 else 1, :: -1 if flip & 2 else 1])
+    blur = dice(0.0, 0.022)
+    if blur > 0.004:
         patch = cv2.GaussianBlur(patch, (0, 0), side * blur)
-    return np.ascontiguousarray(patch.transpose(2, 0, 1)).astype(np.float32) * np.float32(dice(.55, 1.1))
+    return np.ascontiguousarray(patch.transpose(2, 0, 1)).astype(np.float32) * np.float32(dice(0.55, 1.1))
 
 
 def _grass(dice, side):
     """Up to two blades of grass in front of everything: list of (colour (3, S, S), coverage (S, S))."""
     import cv2
+
     blades = []
     for _ in range(dice.count(-1, 2)):
-        a, b = dice(0, 2 * math.pi), dice(-.6, .6)
-        near, width, sag = .75 - dice(.25, .52), dice(.012, .035), dice(-.3, .3)
-        root = np.array([.5 + .75 * math.cos(a), .5 + .75 * math.sin(a)])
-        along = np.array([.5 + near * math.cos(a + b), .5 + near * math.sin(a + b)]) - root
+        a, b = dice(0, 2 * math.pi), dice(-0.6, 0.6)
+        near, width, sag = 0.75 - dice(0.25, 0.52), dice(0.012, 0.035), dice(-0.3, 0.3)
+        root = np.array([0.5 + 0.75 * math.cos(a), 0.5 + 0.75 * math.sin(a)])
+        along = np.array([0.5 + near * math.cos(a + b), 0.5 + near * math.sin(a + b)]) - root
         across = np.array([-along[1], along[0]])
         q = np.linspace(0, 1, 9)[:, None]
         line = root + q * along + sag * q * (1 - q) * across
@@ -136,14 +168,14 @@ def _grass(dice, side):
         shape = np.concatenate([line + half, (line - half)[::-1]])
         cover = np.zeros((side, side), np.uint8)
         cv2.fillPoly(cover, [np.rint(shape * side * 16).astype(np.int32)], 255, cv2.LINE_AA, 4)
-        green = planes((dice(70, 120), dice(110, 150), dice(40, 70))) * (1 + .15 * noise("fine", dice, side))
-        blades.append((green, cv2.GaussianBlur(cover, (0, 0), side * .008) * np.float32(1 / 255)))
+        green = planes((dice(70, 120), dice(110, 150), dice(40, 70))) * (1 + 0.15 * noise("fine", dice, side))
+        blades.append((green, cv2.GaussianBlur(cover, (0, 0), side * 0.008) * np.float32(1 / 255)))
     return blades
 
 
 # ---------------------------------------------------------------------------------------------- one picture
 
-CURL = {"Tomato Yellow Leaf Curl Virus": 1.0, "Tomato mosaic virus": .45, "Powdery mildew": .3}
+CURL = {"Tomato Yellow Leaf Curl Virus": 1.0, "Tomato mosaic virus": 0.45, "Powdery mildew": 0.3}
 
 
 class Scene:
@@ -154,25 +186,26 @@ class Scene:
 
     def __init__(self, dice, domain, side, blade):
         import cv2
+
         self.blade, self.side = blade, side
         field = domain == "field"
         a = dice(0, 2 * math.pi)
-        self.light = np.float32(math.cos(a)), np.float32(math.sin(a))      # the way it travels
-        self.strength = np.float32(dice(.10, .22) if field else dice(.05, .14))
-        self.gains = planes((1 + dice(-.10, .10), 1 + dice(-.05, .05), 1 + dice(-.10, .10)))
-        self.gains *= np.float32(dice(.72, 1.28) if field else dice(.80, 1.20))
-        self.contrast, self.lift = np.float32(dice(.88, 1.10)), np.float32(128 + dice(-8, 12))
-        self.blur = max(0., dice(-.5, .75))
+        self.light = np.float32(math.cos(a)), np.float32(math.sin(a))  # the way it travels
+        self.strength = np.float32(dice(0.10, 0.22) if field else dice(0.05, 0.14))
+        self.gains = planes((1 + dice(-0.10, 0.10), 1 + dice(-0.05, 0.05), 1 + dice(-0.10, 0.10)))
+        self.gains *= np.float32(dice(0.72, 1.28) if field else dice(0.80, 1.20))
+        self.contrast, self.lift = np.float32(dice(0.88, 1.10)), np.float32(128 + dice(-8, 12))
+        self.blur = max(0.0, dice(-0.5, 0.75))
         self.noise = 3 + 9 * dice() ** 2
         self.back = _photo(dice, side) if field else _table(dice, side)
-        far = side * dice(.01, .05)
+        far = side * dice(0.01, 0.05)
         fallen = _shift((blade.alpha * 255).astype(np.uint8), far * self.light[0], far * self.light[1])
-        shadow = cv2.GaussianBlur(fallen, (0, 0), side * dice(.008, .035))
-        self.back *= 1 - shadow * np.float32(dice(.30, .62) / 255)
+        shadow = cv2.GaussianBlur(fallen, (0, 0), side * dice(0.008, 0.035))
+        self.back *= 1 - shadow * np.float32(dice(0.30, 0.62) / 255)
         self.flecks = None
-        if field and dice.chance(.55):                  # sun flecks through the canopy
-            canopy = noise("low", dice, side) + .5 * noise("mid", dice, side)
-            self.flecks = 1 + np.float32(dice(.15, .45)) * (ramp(canopy, -.35, .35) * 2 - 1)
+        if field and dice.chance(0.55):  # sun flecks through the canopy
+            canopy = noise("low", dice, side) + 0.5 * noise("mid", dice, side)
+            self.flecks = 1 + np.float32(dice(0.15, 0.45)) * (ramp(canopy, -0.35, 0.35) * 2 - 1)
         self.grass = _grass(dice, side) if field else []
         raw = dice.raw(side * side // 4).view(np.uint8).reshape(side // 2, side // 2, 8).astype(np.int16)
         grain = 2 * (raw[..., :1] + raw[..., 1:2]) + raw[..., 2:5] + raw[..., 5:8] - 3 * 255
@@ -181,12 +214,13 @@ class Scene:
     def photograph(self, colour, height, sick):
         """Colour (3, S, S) and relief (S, S) of the leaf to a picture, uint8 (S / 2, S / 2, 3)."""
         import cv2
+
         blade = self.blade
-        slope = np.zeros_like(height)                   # rising along the light = facing it; central differences
+        slope = np.zeros_like(height)  # rising along the light = facing it; central differences
         slope[:, 1:-1] += (height[:, 2:] - height[:, :-2]) * self.light[0]
         slope[1:-1] += (height[2:] - height[:-2]) * self.light[1]
-        shade = np.maximum(np.minimum(1 + self.strength * slope, 1.55), .45)
-        shine = np.float32(blade.species.gloss) * ramp(shade, 1.02, 1.5) * (1 - np.float32(.7) * sick)
+        shade = np.maximum(np.minimum(1 + self.strength * slope, 1.55), 0.45)
+        shine = np.float32(blade.species.gloss) * ramp(shade, 1.02, 1.5) * (1 - np.float32(0.7) * sick)
         lit = colour * shade + shine * planes((92, 98, 96))
         picture = self.back + (lit - self.back) * blade.alpha
         if self.flecks is not None:
@@ -197,17 +231,17 @@ class Scene:
         picture = np.rint(np.minimum(np.maximum(picture, 0), 255)).astype(np.uint8)
         half = self.side // 2
         picture = cv2.resize(cv2.merge(list(picture)), (half, half), interpolation=cv2.INTER_AREA)
-        if self.blur > .25:
+        if self.blur > 0.25:
             picture = cv2.GaussianBlur(picture, (3, 3), self.blur)
         return np.minimum(np.maximum(picture + self.grain, 0), 255).astype(np.uint8)
 
 
 def _form(blade, dice, curl):
     """The leaf as a bent sheet: a fold at the midrib, curling margins, waves; height in pixels (S, S)."""
-    fold, cup, wave = dice(-.15, .35), dice(-.35, .35) + .9 * curl, dice(.3, 1.0) + curl
+    fold, cup, wave = dice(-0.15, 0.35), dice(-0.35, 0.35) + 0.9 * curl, dice(0.3, 1.0) + curl
     across = np.abs(blade.v) * np.float32(1 / blade.width)
-    fold, cup = np.float32(.62 * fold * blade.length), np.float32(.40 * cup * blade.length)
-    return (fold + cup * across) * across + np.float32(.050 * wave * blade.side) * blade.low
+    fold, cup = np.float32(0.62 * fold * blade.length), np.float32(0.40 * cup * blade.length)
+    return (fold + cup * across) * across + np.float32(0.050 * wave * blade.side) * blade.low
 
 
 def _shift(plane, dx, dy):
@@ -225,15 +259,20 @@ def _stage(cls, seed, domain, size, index):
     leaf, scene = Dice(seed, c, index, 0), Dice(seed, c, index, 2 + DOMAINS.index(domain))
     curl = CURL.get(what, 0)
     short, long = SPECIES[name].length
-    length = scene(.72 * short, 1.12 * long) if domain == "field" else scene(short, long)
-    centre = side * scene(.44, .56), side * scene(.44, .56)
-    squash = leaf(.80, 1.05) * (1 - .22 * curl)         # seen a little from the side, or rolled up
-    bend = leaf(-.5, .5) * (.5 if name in ("Grape", "Corn") else 1)
+    length = scene(0.72 * short, 1.12 * long) if domain == "field" else scene(short, long)
+    centre = side * scene(0.44, 0.56), side * scene(0.44, 0.56)
+    squash = leaf(0.80, 1.05) * (1 - 0.22 * curl)  # seen a little from the side, or rolled up
+    bend = leaf(-0.5, 0.5) * (0.5 if name in ("Grape", "Corn") else 1)
     blade = Blade(name, leaf, side, (scene(0, 2 * math.pi), side * length, *centre, squash), bend, curl)
     colour, height = blade.surface(leaf)
     height += _form(blade, leaf, curl)
-    return blade, Scene(scene, domain, side, blade), colour, height, lambda: paint(
-        blade, colour, height, name, what, Dice(seed, c, index, 1))
+    return (
+        blade,
+        Scene(scene, domain, side, blade),
+        colour,
+        height,
+        lambda: paint(blade, colour, height, name, what, Dice(seed, c, index, 1)),
+    )
 
 
 def _checked(cls, seed, domain, size, index):
@@ -268,6 +307,7 @@ def layers(cls, seed, domain="lab", size=64, index=0):
     sick     float32 (size, size), how much of each pixel is lesion, 0..1
     """
     import cv2
+
     blade, scene, colour, height, infect = _stage(cls, seed, domain, size, index)
     healthy = scene.photograph(colour, height, np.zeros_like(height))
     sick = infect()
@@ -276,15 +316,16 @@ def layers(cls, seed, domain="lab", size=64, index=0):
     for _, alpha in scene.grass:
         seen = seen * (1 - alpha)
     around = np.ones((3, 3), np.uint8)
-    mask = cv2.dilate((seen > 0).astype(np.uint8), around)              # shading looks one pixel around
+    mask = cv2.dilate((seen > 0).astype(np.uint8), around)  # shading looks one pixel around
     mask = mask.reshape(size, 2, size, 2).max((1, 3))
-    if scene.blur > .25:
+    if scene.blur > 0.25:
         mask = cv2.dilate(mask, around)
     sick = cv2.resize(sick * seen, (size, size), interpolation=cv2.INTER_AREA)
     return {"image": image, "healthy": healthy, "mask": mask > 0, "sick": sick}
 
 
 # ---------------------------------------------------------------------------------------------- many pictures
+
 
 def dataset(per_class, seed, domain="lab", size=64):
     """(images, labels): uint8 (N, 3, size, size) RGB and int64 (N,), N = 33 per_class.
@@ -301,12 +342,13 @@ def dataset(per_class, seed, domain="lab", size=64):
     return images, np.arange(per_class * n, dtype=np.int64) % n
 
 
-def write_folder(out, per_class, seed, domain="lab", size=128, valid=.25):
+def write_folder(out, per_class, seed, domain="lab", size=128, valid=0.25):
     """An ImageFolder tree: out/train/CLASS/*.png and, the last `valid` of each class, out/val/CLASS.
 
     Returns (number of training pictures, number of validation pictures). Refuses a folder that is not empty.
     """
     import cv2
+
     out = data.empty_folder(out)
     _checked(0, seed, domain, size, 0)
     if per_class < 2:
@@ -329,7 +371,7 @@ def contact_sheet(each=4, seed=0, domain="lab", size=128, classes=None, columns=
     blank = np.full_like(strips[0], 255)
     rows = []
     for k in range(0, len(strips), columns):
-        row = strips[k:k + columns] + [blank] * (columns - len(strips[k:k + columns]))
+        row = strips[k : k + columns] + [blank] * (columns - len(strips[k : k + columns]))
         rows.append(np.concatenate([part for strip in row for part in (strip, gap)][:-1], 1))
         rows.append(np.full((6, rows[0].shape[1], 3), 255, np.uint8))
     return np.concatenate(rows[:-1])

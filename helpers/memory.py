@@ -32,8 +32,10 @@ def chrono_(lstm, longest, generator=None):
 
     Source: Tallec and Ollivier (2018).
     """
+
     def log_u(b):
         return torch.log(1 + (longest - 2) * torch.rand(b.shape, generator=generator).to(b))
+
     return _gate_biases_(lstm, f=log_u, i="-f")
 
 
@@ -42,13 +44,13 @@ def _gate_biases_(lstm, f, i=None):
     with torch.no_grad():
         for name, bias in lstm.named_parameters():
             if name.startswith("bias_hh"):
-                bias[size:2 * size] = 0
+                bias[size : 2 * size] = 0
                 if i:
                     bias[:size] = 0
             elif name.startswith("bias_ih"):
-                bias[size:2 * size] = f(bias[size:2 * size])
+                bias[size : 2 * size] = f(bias[size : 2 * size])
                 if i:
-                    bias[:size] = -bias[size:2 * size]
+                    bias[:size] = -bias[size : 2 * size]
     return lstm
 
 
@@ -62,7 +64,7 @@ def orthogonal_(rnn, gain=1.0):
     return rnn
 
 
-STARTS = {      # the six networks of the experiment: (input size E, hidden size H, steps T) -> module
+STARTS = {  # the six networks of the experiment: (input size E, hidden size H, steps T) -> module
     "RNN": lambda e, h, t: nn.RNN(e, h, batch_first=True),
     "RNN, orthogonal": lambda e, h, t: orthogonal_(nn.RNN(e, h, batch_first=True)),
     "LSTM": lambda e, h, t: nn.LSTM(e, h, batch_first=True),
@@ -86,17 +88,17 @@ def gradient_left(module, x):
     size = module.hidden_size
     count = 2 if step is lstm_step else 1
 
-    def advance(state, projected):                                        # (count·H,), (G·H,) -> (count·H,)
+    def advance(state, projected):  # (count·H,), (G·H,) -> (count·H,)
         return torch.cat(step(projected, tuple(state.split(size)), weight_hh, bias_hh))
 
-    projected = F.linear(x.double(), weight_ih, bias_ih)                  # (T, G·H)
+    projected = F.linear(x.double(), weight_ih, bias_ih)  # (T, G·H)
     states = [projected.new_zeros(count * size)]
     for p in projected[:-1]:
         states.append(advance(states[-1], p))
-    jacobians = vmap(jacrev(advance))(torch.stack(states), projected)     # (T, count·H, count·H)
+    jacobians = vmap(jacrev(advance))(torch.stack(states), projected)  # (T, count·H, count·H)
     total, left = torch.eye(count * size, dtype=x.double().dtype, device=x.device), []
     for jacobian in jacobians:
-        total = jacobian @ total                                          # ∂s_t/∂s_0 = J_t ... J_1
+        total = jacobian @ total  # ∂s_t/∂s_0 = J_t ... J_1
         left.append(torch.linalg.matrix_norm(total[-size:, -size:]) / math.sqrt(size))
     return torch.stack(left)
 
@@ -112,16 +114,16 @@ def predicted_left(module, steps):
     size = module.hidden_size
     t = torch.arange(1, steps + 1, dtype=torch.float64)
     if len(weight_hh) == 4 * size:
-        forget = torch.sigmoid((bias_ih + bias_hh)[size:2 * size])        # (H,)
+        forget = torch.sigmoid((bias_ih + bias_hh)[size : 2 * size])  # (H,)
         return (forget ** (2 * t[:, None])).mean(dim=1).sqrt()
     nodes, mass = (torch.from_numpy(v) for v in np.polynomial.hermite_e.hermegauss(61))
-    mass = mass / mass.sum()                                      # ∫ f(z) N(z; 0, 1) dz = Σ mass f(nodes)
+    mass = mass / mass.sum()  # ∫ f(z) N(z; 0, 1) dz = Σ mass f(nodes)
     spread = weight_hh.square().sum() / size
     drive = (weight_ih.square().sum() + bias_ih.square().sum() + bias_hh.square().sum()) / size
     q = drive
     for _ in range(200):
         q = drive + spread * (mass * torch.tanh(q.sqrt() * nodes).square()).sum()
-    slope = 1 - torch.tanh(q.sqrt() * nodes).square()                     # tanh'
+    slope = 1 - torch.tanh(q.sqrt() * nodes).square()  # tanh'
     return (spread * (mass * slope.square()).sum()).sqrt() ** t
 
 
@@ -132,8 +134,9 @@ def survival(steps=100, hidden=64, inputs=8, seeds=5):
     input: it holds what comes back through the gates, which the prediction f^t of an LSTM leaves out.
     """
     runs = {name: [survival_of(name, steps, hidden, inputs, seed) for seed in range(seeds)] for name in STARTS}
-    return {name: {kind: torch.stack([run[kind] for run in found]) for kind in found[0]}
-            for name, found in runs.items()}
+    return {
+        name: {kind: torch.stack([run[kind] for run in found]) for kind in found[0]} for name, found in runs.items()
+    }
 
 
 def survival_of(name, steps=100, hidden=64, inputs=8, seed=0):
@@ -142,8 +145,11 @@ def survival_of(name, steps=100, hidden=64, inputs=8, seed=0):
         torch.manual_seed(seed)
         module = STARTS[name](inputs, hidden, steps)
         x = torch.randn(steps, inputs, dtype=torch.float64)
-    return {"measured": gradient_left(module, x), "at rest": gradient_left(module, torch.zeros_like(x)),
-            "predicted": predicted_left(module, steps)}
+    return {
+        "measured": gradient_left(module, x),
+        "at rest": gradient_left(module, torch.zeros_like(x)),
+        "predicted": predicted_left(module, steps),
+    }
 
 
 # --- two problems that need a memory --------------------------------------------------------------
@@ -197,9 +203,9 @@ class Remember(nn.Module):
         self.recurrent, self.last = recurrent, last
         self.out = nn.Linear(recurrent.hidden_size, outputs)
 
-    def forward(self, x):                                                  # (B, T, E)
-        h, _ = self.recurrent(x)                                           # (B, T, H)
-        return self.out(h[:, -1] if self.last else h)                      # (B, O) or (B, T, O)
+    def forward(self, x):  # (B, T, E)
+        h, _ = self.recurrent(x)  # (B, T, H)
+        return self.out(h[:, -1] if self.last else h)  # (B, O) or (B, T, O)
 
 
 def adding_step(model, batch):
@@ -211,15 +217,16 @@ def adding_step(model, batch):
 def copying_step(model, batch):
     """Sums over the batch of sequences: cross-entropy a step, share of the wanted symbols that are right."""
     x, y = batch
-    logits = model(x)                                                      # (B, T, O)
+    logits = model(x)  # (B, T, O)
     loss = F.cross_entropy(logits.transpose(1, 2), y, reduction="none").mean(dim=1).sum()
     spoken = y < logits.shape[2] - 2
     right = ((logits.argmax(dim=2) == y) & spoken).sum(dim=1) / spoken.sum(dim=1)
     return {"loss": loss, "correct": right.sum()}
 
 
-def learn(problem, build, length, seed=0, n=5000, hidden=64, epochs=10, lr=1e-3, clip=1.0, symbols=8, memory=10,
-          **options):
+def learn(
+    problem, build, length, seed=0, n=5000, hidden=64, epochs=10, lr=1e-3, clip=1.0, symbols=8, memory=10, **options
+):
     """Train a network on "adding" or "copying" of this length -> dict loss, baseline, share (loss/baseline).
 
     build: one of STARTS or a function like them. The loss is that of 1,000 fresh sequences; a share of 1 means
@@ -243,7 +250,17 @@ def learn(problem, build, length, seed=0, n=5000, hidden=64, epochs=10, lr=1e-3,
         recurrent = (STARTS[build] if isinstance(build, str) else build)(inputs, hidden, length)
         model = Remember(recurrent, outputs, last=problem == "adding")
     optimizer = torch.optim.Adam(model.parameters(), lr)
-    fit(model, train, step=step, optimizer=optimizer, epochs=epochs, batch_size=50, clip=clip, seed=seed,
-        label=f"{problem}, {length} steps", **options)
+    fit(
+        model,
+        train,
+        step=step,
+        optimizer=optimizer,
+        epochs=epochs,
+        batch_size=50,
+        clip=clip,
+        seed=seed,
+        label=f"{problem}, {length} steps",
+        **options,
+    )
     loss = evaluate(model, test, step=step, device=options.get("device", "auto"))["loss"]
     return {"loss": loss, "baseline": baseline, "share": loss / baseline}

@@ -20,7 +20,7 @@ class NGramModel(nn.Module):
         self.index = {term: k for k, term in enumerate(self.terms)}
         self.register_buffer("weight", torch.zeros(len(self.terms), dtype=torch.float64))
         self.register_buffer("bias", torch.zeros((), dtype=torch.float64))
-        self.register_buffer("idf", torch.zeros(len(self.terms), dtype=torch.float64))   # 0: binary counts
+        self.register_buffer("idf", torch.zeros(len(self.terms), dtype=torch.float64))  # 0: binary counts
 
     @classmethod
     def of(cls, texts, low, high):
@@ -45,10 +45,10 @@ class NGramModel(nn.Module):
         """(N, V) sparse: what the weights are multiplied with."""
         x = self.counts(texts)
         if self.binary or not self.idf.any():
-            x.data[:] = 1                                               # does the term occur?
+            x.data[:] = 1  # does the term occur?
         if not self.idf.any():
             return x
-        x.data *= self.idf.numpy()[x.indices]                           # tf · idf
+        x.data *= self.idf.numpy()[x.indices]  # tf · idf
         lengths = np.sqrt((x * x).sum(axis=1))
         x.data /= np.repeat(lengths, np.diff(x.indptr))
         return x
@@ -89,7 +89,7 @@ def tfidf_regression(texts, labels, low=1, high=2, strength=10.0, balanced=True,
 
     model, labels = NGramModel.of(texts, low, high), np.asarray(labels)
     model.binary = once
-    binary = model.features(texts)                                      # as long as idf is 0
+    binary = model.features(texts)  # as long as idf is 0
     model.idf = torch.from_numpy(1 + np.log((1 + len(texts)) / (1 + binary.sum(axis=0))))
     x, factor = model.features(texts), log_ratio(binary, labels) if ratio else 1.0
     if ratio:

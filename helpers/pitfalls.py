@@ -53,9 +53,7 @@ def arrows(n, size=16, seed=0):
         raise UserError(f"arrows come in mirrored pairs: {n} is odd")
     rng, m = np.random.default_rng(seed), n // 2
     x0, y0 = rng.uniform(-0.12, 0.12, (2, m)) * size + (size - 1) / 2
-    half, head, thick = (
-        rng.uniform(a, b, m) * size for a, b in ((0.22, 0.34), (0.16, 0.26), (0.03, 0.08))
-    )
+    half, head, thick = (rng.uniform(a, b, m) * size for a, b in ((0.22, 0.34), (0.16, 0.26), (0.03, 0.08)))
     tilt = rng.uniform(-0.5, 0.5, m)
     along = np.stack([-np.cos(tilt), np.sin(tilt)], -1)  # (m, 2): the direction, to the left
     centre = np.stack([x0, y0], -1)

@@ -21,13 +21,27 @@ def use():
     from matplotlib import cycler
 
     plt.rcdefaults()
-    plt.rcParams.update({
-        "figure.dpi": 80, "savefig.dpi": 80, "figure.figsize": (7.2, 3.4), "figure.constrained_layout.use": True,
-        "figure.facecolor": "white", "axes.prop_cycle": cycler(color=COLOURS), "axes.spines.top": False,
-        "axes.spines.right": False, "axes.grid": True, "grid.alpha": 0.25, "font.size": 10, "axes.titlesize": 10,
-        "legend.frameon": False, "image.cmap": "viridis", "image.interpolation": "nearest", "lines.markersize": 5,
-        "savefig.facecolor": "white",
-    })  # fmt: skip
+    plt.rcParams.update(
+        {
+            "figure.dpi": 80,
+            "savefig.dpi": 80,
+            "figure.figsize": (7.2, 3.4),
+            "figure.constrained_layout.use": True,
+            "figure.facecolor": "white",
+            "axes.prop_cycle": cycler(color=COLOURS),
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+            "axes.grid": True,
+            "grid.alpha": 0.25,
+            "font.size": 10,
+            "axes.titlesize": 10,
+            "legend.frameon": False,
+            "image.cmap": "viridis",
+            "image.interpolation": "nearest",
+            "lines.markersize": 5,
+            "savefig.facecolor": "white",
+        }
+    )
     return plt
 
 

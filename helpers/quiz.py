@@ -1,10 +1,10 @@
 """Quizzes and exercises that check themselves, in JupyterLab and in the static book, without JavaScript.
 
-    quiz("What does requires_grad=False leave unfrozen?",
-         ("The weights of the convolution", False, "They get no gradient, so the optimiser leaves them."),
-         ("The running mean of batch norm", True, "A buffer: the forward pass updates it in training mode."))
+quiz("What does requires_grad=False leave unfrozen?",
+     ("The weights of the convolution", False, "They get no gradient, so the optimiser leaves them."),
+     ("The running mean of batch norm", True, "A buffer: the forward pass updates it in training mode."))
 
-    check(iou, case(a, b, gives=1 / 7), case(a, a, gives=1.0, hint="a box covers itself"))
+check(iou, case(a, b, gives=1 / 7), case(a, a, gives=1.0, hint="a box covers itself"))
 """
 
 import re
@@ -42,10 +42,13 @@ class Quiz:
                 f'<details name="{name}" style="{_CHOICE}">'
                 f'<summary style="{_SUMMARY}">{_html(text)}</summary>'
                 f'<p style="{_REASON.format(colour=colour)}"><strong>{mark}</strong> {_html(reason)}</p>'
-                "</details>")
-        return (f'<fieldset class="quiz" id="{name}" style="{_BOX}"><legend style="font-size:1em;width:auto;'
-                f'margin:0;padding:0 .4em"><strong>Quiz.</strong> {_html(self.question)}</legend>'
-                f'{"".join(choices)}</fieldset>')
+                "</details>"
+            )
+        return (
+            f'<fieldset class="quiz" id="{name}" style="{_BOX}"><legend style="font-size:1em;width:auto;'
+            f'margin:0;padding:0 .4em"><strong>Quiz.</strong> {_html(self.question)}</legend>'
+            f"{''.join(choices)}</fieldset>"
+        )
 
 
 def _html(text):

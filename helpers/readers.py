@@ -11,7 +11,7 @@ import torch.nn.functional as F
 
 from helpers.text import PAD, UNKNOWN
 
-RUN = {"rnn": torch.rnn_tanh, "lstm": torch.lstm, "gru": torch.gru}     # what nn.RNN, nn.LSTM, nn.GRU call
+RUN = {"rnn": torch.rnn_tanh, "lstm": torch.lstm, "gru": torch.gru}  # what nn.RNN, nn.LSTM, nn.GRU call
 CELL = {"rnn": nn.RNN, "lstm": nn.LSTM, "gru": nn.GRU}
 
 
@@ -22,7 +22,7 @@ def words(ids):
 
 def reverse(x, lengths):
     """Turn every row of x (B, T, C) round within its length (B,); what follows the length means nothing."""
-    index = lengths[:, None] - 1 - torch.arange(x.shape[1], device=x.device)      # (B, T)
+    index = lengths[:, None] - 1 - torch.arange(x.shape[1], device=x.device)  # (B, T)
     return x.gather(1, index.clamp(min=0)[..., None].expand_as(x))
 
 
@@ -42,26 +42,37 @@ class Encoder(nn.Module):
     what an unknown word is, `weight_drop` thins W_hh (Merity 2017), and `dropout` is locked.
     """
 
-    def __init__(self, size, cell="lstm", width=100, hidden=128, layers=1, bidirectional=False, dropout=0.4,
-                 word_dropout=0.1, weight_drop=0.0):
+    def __init__(
+        self,
+        size,
+        cell="lstm",
+        width=100,
+        hidden=128,
+        layers=1,
+        bidirectional=False,
+        dropout=0.4,
+        word_dropout=0.1,
+        weight_drop=0.0,
+    ):
         super().__init__()
         self.cell, self.dropout, self.word_dropout, self.weight_drop = cell, dropout, word_dropout, weight_drop
         self.embedding = nn.Embedding(size, width, padding_idx=PAD)
         with torch.no_grad():
-            self.embedding.weight.mul_(0.1)                             # N(0, 1) would saturate the gates
+            self.embedding.weight.mul_(0.1)  # N(0, 1) would saturate the gates
         directions = 0 if cell is None else 1 + bidirectional
         self.directions = nn.ModuleList(
             nn.ModuleList(CELL[cell](hidden if k else width, hidden, batch_first=True) for k in range(layers))
-            for _ in range(directions))
-        self.width = hidden if cell else width                          # of an output
+            for _ in range(directions)
+        )
+        self.width = hidden if cell else width  # of an output
 
     def forward(self, ids, lengths):
-        x = locked_dropout(self.embed(ids), self.dropout, self.training)              # (B, T, E)
+        x = locked_dropout(self.embed(ids), self.dropout, self.training)  # (B, T, E)
         outputs = [] if self.cell else [x]
         for way, layers in enumerate(self.directions):
             h = reverse(x, lengths) if way else x
             for layer in layers:
-                h = locked_dropout(self.run(layer, h), self.dropout, self.training)   # (B, T, H)
+                h = locked_dropout(self.run(layer, h), self.dropout, self.training)  # (B, T, H)
             outputs.append(reverse(h, lengths) if way else h)
         return outputs
 
@@ -72,7 +83,7 @@ class Encoder(nn.Module):
             hidden = (torch.rand(token.shape, device=ids.device) < self.word_dropout) & (token != PAD)
             if ids.dim() == 2:
                 ids = ids.masked_fill(hidden, UNKNOWN)
-            else:                                                       # the spelling is hidden with the token
+            else:  # the spelling is hidden with the token
                 token = token.masked_fill(hidden, UNKNOWN)[..., None]
                 ids = torch.cat([token, ids[..., 1:].masked_fill(hidden[..., None], PAD)], dim=2)
         x = self.embedding(ids)
@@ -86,9 +97,17 @@ class Encoder(nn.Module):
         thinned = F.dropout(layer.weight_hh_l0, self.weight_drop)
         start = x.new_zeros(1, len(x), layer.hidden_size)
         # the function under nn.LSTM: torch.func.functional_call would not reach the module's flat weights
-        return RUN[self.cell](x, (start, start) if self.cell == "lstm" else start,
-                              [layer.weight_ih_l0, thinned, layer.bias_ih_l0, layer.bias_hh_l0],
-                              True, 1, 0.0, True, False, True)[0]
+        return RUN[self.cell](
+            x,
+            (start, start) if self.cell == "lstm" else start,
+            [layer.weight_ih_l0, thinned, layer.bias_ih_l0, layer.bias_hh_l0],
+            True,
+            1,
+            0.0,
+            True,
+            False,
+            True,
+        )[0]
 
 
 def final(outputs, lengths):
@@ -114,7 +133,7 @@ class Reader(nn.Module):
         self.register_buffer("balance", torch.ones(2))
 
     def forward(self, ids):
-        real = words(ids) != PAD                                        # (B, T)
+        real = words(ids) != PAD  # (B, T)
         outputs = self.encoder(ids, real.sum(dim=1))
         return self.head(self.pool(outputs, real)).squeeze(1)
 
@@ -128,8 +147,8 @@ class Reader(nn.Module):
 
     def pool(self, outputs, real):
         """[(B, T, H)] -> (B, F). A row without words gives zeros."""
-        h, mask = torch.cat(outputs, dim=2), real[..., None]            # (B, T, D·H), (B, T, 1)
-        count = mask.sum(dim=1)                                         # (B, 1)
+        h, mask = torch.cat(outputs, dim=2), real[..., None]  # (B, T, D·H), (B, T, 1)
+        count = mask.sum(dim=1)  # (B, 1)
         parts = []
         if self.pooling in ("last", "concat"):
             parts.append(final(outputs, count[:, 0]))
@@ -185,9 +204,9 @@ class LanguageModel(nn.Module):
         for way, h in enumerate(outputs):
             h, target = (h[:, 1:], ids[:, :-1]) if way else (h[:, :-1], ids[:, 1:])
             target = target.masked_fill(target >= len(self.bias), UNKNOWN)
-            target = target.masked_fill(~real[:, 1:], PAD)              # a pair counts if both words are real
-            weight = self.encoder.embedding.weight[:len(self.bias)]
-            logits = F.linear(self.project(h), weight, self.bias)                           # (B, T-1, V)
+            target = target.masked_fill(~real[:, 1:], PAD)  # a pair counts if both words are real
+            weight = self.encoder.embedding.weight[: len(self.bias)]
+            logits = F.linear(self.project(h), weight, self.bias)  # (B, T-1, V)
             loss = F.cross_entropy(logits.transpose(1, 2), target, ignore_index=PAD, reduction="none")
             total = total + loss.sum(dim=1)
         pairs = (real.sum(dim=1) - 1).clamp(min=1) * len(outputs)

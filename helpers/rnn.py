@@ -28,10 +28,10 @@ def rnn_step(projected, state, weight_hh, bias_hh):
 def lstm_gates(projected, h, weight_hh, bias_hh):
     """The four gates of an LSTM, each (B, H), from projected (B, 4H) and h (B, H)."""
     i, f, g, o = (projected + F.linear(h, weight_hh, bias_hh)).chunk(4, dim=-1)
-    i = torch.sigmoid(i)            # input gate    i_t = σ(W_ii x_t + b_ii + W_hi h_t-1 + b_hi)
-    f = torch.sigmoid(f)            # forget gate   f_t = σ(W_if x_t + b_if + W_hf h_t-1 + b_hf)
-    g = torch.tanh(g)               # update        g_t = tanh(W_ig x_t + b_ig + W_hg h_t-1 + b_hg)
-    o = torch.sigmoid(o)            # output gate   o_t = σ(W_io x_t + b_io + W_ho h_t-1 + b_ho)
+    i = torch.sigmoid(i)  # input gate    i_t = σ(W_ii x_t + b_ii + W_hi h_t-1 + b_hi)
+    f = torch.sigmoid(f)  # forget gate   f_t = σ(W_if x_t + b_if + W_hf h_t-1 + b_hf)
+    g = torch.tanh(g)  # update        g_t = tanh(W_ig x_t + b_ig + W_hg h_t-1 + b_hg)
+    o = torch.sigmoid(o)  # output gate   o_t = σ(W_io x_t + b_io + W_ho h_t-1 + b_ho)
     return i, f, g, o
 
 
@@ -39,8 +39,8 @@ def lstm_step(projected, state, weight_hh, bias_hh):
     """Hochreiter and Schmidhuber (1997) with the forget gate of Gers (2000). state (h, c) -> (h, c)."""
     h, c = state
     i, f, g, o = lstm_gates(projected, h, weight_hh, bias_hh)
-    c = f * c + i * g               # cell state    c_t = f_t ⊙ c_t-1 + i_t ⊙ g_t
-    h = o * torch.tanh(c)           # hidden state  h_t = o_t ⊙ tanh(c_t)
+    c = f * c + i * g  # cell state    c_t = f_t ⊙ c_t-1 + i_t ⊙ g_t
+    h = o * torch.tanh(c)  # hidden state  h_t = o_t ⊙ tanh(c_t)
     return h, c
 
 
@@ -49,10 +49,10 @@ def gru_step(projected, state, weight_hh, bias_hh):
     (h,) = state
     xr, xz, xn = projected.chunk(3, dim=-1)
     hr, hz, hn = F.linear(h, weight_hh, bias_hh).chunk(3, dim=-1)
-    r = torch.sigmoid(xr + hr)      # reset gate    r_t = σ(W_ir x_t + b_ir + W_hr h_t-1 + b_hr)
-    z = torch.sigmoid(xz + hz)      # update gate   z_t = σ(W_iz x_t + b_iz + W_hz h_t-1 + b_hz)
-    n = torch.tanh(xn + r * hn)     # candidate     n_t = tanh(W_in x_t + b_in + r_t ⊙ (W_hn h_t-1 + b_hn))
-    h = (1 - z) * n + z * h         # hidden state  h_t = (1 - z_t) ⊙ n_t + z_t ⊙ h_t-1
+    r = torch.sigmoid(xr + hr)  # reset gate    r_t = σ(W_ir x_t + b_ir + W_hr h_t-1 + b_hr)
+    z = torch.sigmoid(xz + hz)  # update gate   z_t = σ(W_iz x_t + b_iz + W_hz h_t-1 + b_hz)
+    n = torch.tanh(xn + r * hn)  # candidate     n_t = tanh(W_in x_t + b_in + r_t ⊙ (W_hn h_t-1 + b_hn))
+    h = (1 - z) * n + z * h  # hidden state  h_t = (1 - z_t) ⊙ n_t + z_t ⊙ h_t-1
     return (h,)
 
 
@@ -61,11 +61,11 @@ def cho_gru_step(projected, state, weight_hh, bias_hh):
     (h,) = state
     size = h.shape[-1]
     xr, xz, xn = projected.chunk(3, dim=-1)
-    hr, hz = F.linear(h, weight_hh[:2 * size], bias_hh[:2 * size]).chunk(2, dim=-1)
+    hr, hz = F.linear(h, weight_hh[: 2 * size], bias_hh[: 2 * size]).chunk(2, dim=-1)
     r = torch.sigmoid(xr + hr)
     z = torch.sigmoid(xz + hz)
     # n_t = tanh(W_in x_t + b_in + W_hn (r_t ⊙ h_t-1) + b_hn)
-    n = torch.tanh(xn + F.linear(r * h, weight_hh[2 * size:], bias_hh[2 * size:]))
+    n = torch.tanh(xn + F.linear(r * h, weight_hh[2 * size :], bias_hh[2 * size :]))
     h = (1 - z) * n + z * h
     return (h,)
 
@@ -83,7 +83,7 @@ class Recurrent(nn.Module):
     Start values U(-1/√H, 1/√H), drawn in the order of PyTorch: equal seeds give equal weights.
     """
 
-    step, gates, states = None, None, None      # the cell, its number of gates, of state tensors
+    step, gates, states = None, None, None  # the cell, its number of gates, of state tensors
 
     def __init__(self, input_size, hidden_size, num_layers=1, bidirectional=False):
         super().__init__()
@@ -92,10 +92,12 @@ class Recurrent(nn.Module):
         for layer in range(num_layers):
             width = input_size if layer == 0 else hidden_size * len(self.directions)
             for direction in self.directions:
-                for name, shape in (("weight_ih", (self.gates * hidden_size, width)),
-                                    ("weight_hh", (self.gates * hidden_size, hidden_size)),
-                                    ("bias_ih", (self.gates * hidden_size,)),
-                                    ("bias_hh", (self.gates * hidden_size,))):
+                for name, shape in (
+                    ("weight_ih", (self.gates * hidden_size, width)),
+                    ("weight_hh", (self.gates * hidden_size, hidden_size)),
+                    ("bias_ih", (self.gates * hidden_size,)),
+                    ("bias_hh", (self.gates * hidden_size,)),
+                ):
                     self.register_parameter(f"{name}_l{layer}{direction}", nn.Parameter(torch.empty(shape)))
         for parameter in self.parameters():
             nn.init.uniform_(parameter, -1 / math.sqrt(hidden_size), 1 / math.sqrt(hidden_size))
@@ -104,21 +106,21 @@ class Recurrent(nn.Module):
         if state is None:
             shape = (self.num_layers * len(self.directions), len(x), self.hidden_size)
             state = (x.new_zeros(shape),) * self.states
-        last = []                                                 # one state a layer and direction
+        last = []  # one state a layer and direction
         for layer in range(self.num_layers):
             outputs = []
             for direction in self.directions:
-                start = tuple(s[len(last)] for s in state)        # (B, H) each
+                start = tuple(s[len(last)] for s in state)  # (B, H) each
                 output, end = self.unroll(x, f"_l{layer}{direction}", start, lengths)
                 outputs.append(output)
                 last.append(end)
-            x = torch.cat(outputs, dim=2)                         # (B, T, D·H)
+            x = torch.cat(outputs, dim=2)  # (B, T, D·H)
         return x, tuple(torch.stack(s) for s in zip(*last, strict=True))
 
     def unroll(self, x, name, state, lengths):
         """One layer in one direction: x (B, T, ·) -> output (B, T, H), state after the last real step."""
         weight_ih, weight_hh, bias_ih, bias_hh = weights(self, name)
-        projected = F.linear(x, weight_ih, bias_ih)               # (B, T, G·H), all steps in one product
+        projected = F.linear(x, weight_ih, bias_ih)  # (B, T, G·H), all steps in one product
         times = range(x.shape[1])
         outputs = [None] * len(times)
         for t in reversed(times) if name.endswith("_reverse") else times:
@@ -126,7 +128,7 @@ class Recurrent(nn.Module):
             if lengths is None:
                 state, outputs[t] = new, new[0]
             else:
-                real = (t < lengths).unsqueeze(1)                 # (B, 1)
+                real = (t < lengths).unsqueeze(1)  # (B, 1)
                 state = tuple(torch.where(real, a, b) for a, b in zip(new, state, strict=True))
                 outputs[t] = torch.where(real, new[0], torch.zeros_like(new[0]))
         return torch.stack(outputs, dim=1), state
@@ -213,8 +215,7 @@ def separate(lstm, x):
     h = c = x.new_zeros(len(x), lstm.hidden_size)
     outputs = []
     for x_t in x.unbind(dim=1):
-        i, f, g, o = (F.linear(x_t, weight_ih[k], bias_ih[k]) + F.linear(h, weight_hh[k], bias_hh[k])
-                      for k in range(4))
+        i, f, g, o = (F.linear(x_t, weight_ih[k], bias_ih[k]) + F.linear(h, weight_hh[k], bias_hh[k]) for k in range(4))
         c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)
         h = torch.sigmoid(o) * torch.tanh(c)
         outputs.append(h)

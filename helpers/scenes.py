@@ -23,17 +23,17 @@ from helpers.data import UserError, empty_folder, mnist, mnist5k, photographs
 from helpers.progress import track
 
 SPLITS = {"train": (0.0, 0.4, 0, 350), "valid": (0.4, 0.7, 350, 400), "test": (0.7, 1.0, 400, 500)}
-MOST = 6                                  # digits in a scene
-SMALLEST, LARGEST = 0.11, 0.45            # height of a digit, as a fraction of the picture's side
-CONTRAST, DEVIATIONS = 0.35, 2.5          # the two rules of legibility
+MOST = 6  # digits in a scene
+SMALLEST, LARGEST = 0.11, 0.45  # height of a digit, as a fraction of the picture's side
+CONTRAST, DEVIATIONS = 0.35, 2.5  # the two rules of legibility
 LUMINANCE = np.array([0.299, 0.587, 0.114], np.float32)
 
 
 class Scene(NamedTuple):
-    image: np.ndarray       # (3, H, W) uint8
-    boxes: np.ndarray       # (n, 4) float32, xyxy in pixels, tight around the ink
-    labels: np.ndarray      # (n,) int64, the digit
-    masks: np.ndarray       # (n, H, W) bool, the ink
+    image: np.ndarray  # (3, H, W) uint8
+    boxes: np.ndarray  # (n, 4) float32, xyxy in pixels, tight around the ink
+    labels: np.ndarray  # (n,) int64, the digit
+    masks: np.ndarray  # (n, H, W) bool, the ink
 
 
 @lru_cache
@@ -51,7 +51,7 @@ def _digits(split, digits="mnist5k"):
     crops = []
     for image in images[chosen]:
         rows, columns = np.nonzero(image > 64)
-        crop = image[rows.min():rows.max() + 1, columns.min():columns.max() + 1]
+        crop = image[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]
         crops.append(crop.astype(np.float32) / 255)
     return crops, labels[chosen]
 
@@ -61,13 +61,14 @@ def _photographs(split):
     """This split's vertical band (H, W', 3) of every photograph, float32 0..1, and the side 0.3 W of the
     largest square that is cut from it. Photographs are at most 640 pixels wide."""
     import cv2
+
     left, right, _, _ = SPLITS[split]
     bands = []
     for photograph in photographs().values():
         shrink = min(1, 640 / photograph.shape[1])
         photograph = cv2.resize(photograph, None, fx=shrink, fy=shrink, interpolation=cv2.INTER_AREA)
         height, width = photograph.shape[:2]
-        band = photograph[:, round(left * width):round(right * width)]
+        band = photograph[:, round(left * width) : round(right * width)]
         bands.append((band.astype(np.float32) / 255, min(height, int(0.3 * width))))
     return bands
 
@@ -75,12 +76,16 @@ def _photographs(split):
 def _background(dice, split, size):
     """A square of a photograph, mirrored or not, its own contrast reduced at random: (size, size, 3)."""
     import cv2
+
     bands = _photographs(split)
     band, largest = bands[dice.integers(len(bands))]
     side = min(int(dice.uniform(0.6, 1) * largest), *band.shape[:2])
     top, left = (dice.integers(0, n - side + 1) for n in band.shape[:2])
-    square = cv2.resize(band[top:top + side, left:left + side], (size, size),
-                        interpolation=cv2.INTER_AREA if side > size else cv2.INTER_CUBIC)
+    square = cv2.resize(
+        band[top : top + side, left : left + side],
+        (size, size),
+        interpolation=cv2.INTER_AREA if side > size else cv2.INTER_CUBIC,
+    )
     if dice.random() < 0.5:
         square = square[:, ::-1]
     mean = square.mean((0, 1))
@@ -90,14 +95,14 @@ def _background(dice, split, size):
 def _ink(dice, crop, height):
     """The digit at that height, turned by up to 12 degrees and stretched by up to 15 %: (h, w) 0..1."""
     import cv2
+
     scale = height / crop.shape[0]
     angle, stretch = np.deg2rad(dice.uniform(-12, 12)), dice.uniform(0.85, 1.15)
     matrix = scale * np.array([[np.cos(angle) * stretch, -np.sin(angle)], [np.sin(angle) * stretch, np.cos(angle)]])
-    reach = np.abs(matrix) @ np.array(crop.shape[::-1])                       # (width, height) after the turn
+    reach = np.abs(matrix) @ np.array(crop.shape[::-1])  # (width, height) after the turn
     out = np.ceil(reach).astype(int) + 2
     shift = out / 2 - matrix @ (np.array(crop.shape[::-1]) / 2)
-    return cv2.warpAffine(crop, np.hstack([matrix, shift[:, None]]), tuple(int(n) for n in out),
-                          flags=cv2.INTER_LINEAR)
+    return cv2.warpAffine(crop, np.hstack([matrix, shift[:, None]]), tuple(int(n) for n in out), flags=cv2.INTER_LINEAR)
 
 
 def _colour(dice, behind):
@@ -132,10 +137,10 @@ def scene(index, seed, split="train", size=160, digits="mnist5k"):
     dice = np.random.default_rng([list(SPLITS).index(split), seed, index])
     crops, names = _digits(split, digits)
     picture = _background(dice, split, size)
-    light = picture @ LUMINANCE                                                # (size, size)
+    light = picture @ LUMINANCE  # (size, size)
     boxes, labels, masks = [], [], []
     wanted = dice.integers(1, MOST + 1)
-    for attempt in range(60):                    # for all digits together; few scenes need more than 20
+    for attempt in range(60):  # for all digits together; few scenes need more than 20
         if len(boxes) == wanted or attempt >= 10 * wanted and boxes:
             break
         which = dice.integers(len(crops))
@@ -143,32 +148,31 @@ def scene(index, seed, split="train", size=160, digits="mnist5k"):
         ink = _ink(dice, crops[which], height)
         rows, columns = np.nonzero(ink > 0.4)
         tight = np.array([columns.min(), rows.min(), columns.max() + 1, rows.max() + 1])
-        ink = ink[tight[1]:tight[3], tight[0]:tight[2]]
+        ink = ink[tight[1] : tight[3], tight[0] : tight[2]]
         h, w = ink.shape
         if max(h, w) > size - 2:
             continue
         top, left = dice.integers(1, size - h), dice.integers(1, size - w)
         box = np.array([left, top, left + w, top + h])
         mask = np.zeros((size, size), bool)
-        mask[top:top + h, left:left + w] = ink > 0.4
+        mask[top : top + h, left : left + w] = ink > 0.4
         if _crowded(box, boxes) or any((mask & other).any() for other in masks):
             continue
         margin = max(2, h // 8)
-        behind = light[max(0, top - margin):top + h + margin, max(0, left - margin):left + w + margin]
+        behind = light[max(0, top - margin) : top + h + margin, max(0, left - margin) : left + w + margin]
         colour = _colour(dice, behind)
         if colour is None:
             continue
-        place = picture[top:top + h, left:left + w]
+        place = picture[top : top + h, left : left + w]
         place += (colour - place) * np.minimum(1.2 * ink, 1)[..., None]
-        light[top:top + h, left:left + w] = place @ LUMINANCE
+        light[top : top + h, left : left + w] = place @ LUMINANCE
         boxes.append(box)
         labels.append(names[which])
         masks.append(mask)
     if not boxes:
-        return scene(index + 2**40, seed, split, size, digits)       # a photograph on which nothing can be read
+        return scene(index + 2**40, seed, split, size, digits)  # a photograph on which nothing can be read
     image = (picture.clip(0, 1) * 255 + 0.5).astype(np.uint8).transpose(2, 0, 1)
-    return Scene(np.ascontiguousarray(image), np.array(boxes, np.float32), np.array(labels, np.int64),
-                 np.array(masks))
+    return Scene(np.ascontiguousarray(image), np.array(boxes, np.float32), np.array(labels, np.int64), np.array(masks))
 
 
 def dataset(n, seed, split="train", size=160, digits="mnist5k"):
@@ -191,8 +195,9 @@ def write_folder(out, counts, seed=0, size=160):
     from xml.etree import ElementTree as tree
 
     import cv2
+
     out = empty_folder(out)
-    scene(0, seed, "train", size)                            # complains before anything is written
+    scene(0, seed, "train", size)  # complains before anything is written
     for part in ("JPEGImages", "Annotations", "ImageSets/Main"):
         (out / part).mkdir(parents=True, exist_ok=True)
     for split, n in counts.items():

@@ -1,7 +1,7 @@
 """What a convolutional network sees: how far one output looks, and what a shift of the picture does to it.
 
-    receptive_field([(3, 1), (2, 2), (3, 1)])            # (kernel, stride) of each layer -> 8 pixels
-    measured_field(nn.Sequential(...), channels=3)       # the same, from gradients
+receptive_field([(3, 1), (2, 2), (3, 1)])            # (kernel, stride) of each layer -> 8 pixels
+measured_field(nn.Sequential(...), channels=3)       # the same, from gradients
 """
 
 from functools import partial
@@ -31,8 +31,11 @@ def receptive_field(layers):
 def kernels(model):
     """(kernel, stride) of the convolutions and poolings of a `nn.Sequential` or Darknet-like chain, in order."""
     pair = lambda v: v[0] if isinstance(v, tuple) else v
-    return [(pair(m.kernel_size), pair(m.stride)) for m in model.modules()
-            if isinstance(m, nn.Conv2d | nn.MaxPool2d | nn.AvgPool2d)]  # fmt: skip
+    return [
+        (pair(m.kernel_size), pair(m.stride))
+        for m in model.modules()
+        if isinstance(m, nn.Conv2d | nn.MaxPool2d | nn.AvgPool2d)
+    ]
 
 
 def sensitivity(model, channels=3, size=64, pictures=32, seed=0):
@@ -93,6 +96,7 @@ def classifier(kind, filters=16, hidden=64):
     "no convolution" connects pixels at once; "no pooling" keeps the whole map; "pooling" halves it twice;
     "pooling to one" takes each channel's maximum over the whole picture.
     """
+
     def conv(c, d):
         return [nn.Conv2d(c, d, 3, padding=1), nn.ReLU()]
 
@@ -104,13 +108,19 @@ def classifier(kind, filters=16, hidden=64):
         features = [*conv(1, filters), nn.MaxPool2d(2), *conv(filters, filters), nn.MaxPool2d(2)]
         side = 7
     elif kind == "pooling to one":
-        features = [*conv(1, filters), nn.MaxPool2d(2), *conv(filters, 2 * filters), *conv(2 * filters, 2 * filters),
-                    nn.AdaptiveMaxPool2d(1)]  # fmt: skip
+        features = [
+            *conv(1, filters),
+            nn.MaxPool2d(2),
+            *conv(filters, 2 * filters),
+            *conv(2 * filters, 2 * filters),
+            nn.AdaptiveMaxPool2d(1),
+        ]
         side, filters = 1, 2 * filters
     else:
         raise UserError(f"classifier '{kind}': choose {', '.join(KINDS)}")
-    return nn.Sequential(*features, nn.Flatten(), nn.Linear(filters * side**2, hidden), nn.ReLU(),
-                         nn.Linear(hidden, 10))  # fmt: skip
+    return nn.Sequential(
+        *features, nn.Flatten(), nn.Linear(filters * side**2, hidden), nn.ReLU(), nn.Linear(hidden, 10)
+    )
 
 
 def _step(model, batch):
@@ -123,15 +133,23 @@ def digits(n, n_test, seed):
     images, labels = mnist5k()
     order = np.random.default_rng(seed).permutation(len(labels))
     x, y = torch.from_numpy(images[order]).float()[:, None] / 255, torch.from_numpy(labels[order]).long()
-    return (x[:n], y[:n]), (x[n:n + n_test], y[n:n + n_test])
+    return (x[:n], y[:n]), (x[n : n + n_test], y[n : n + n_test])
 
 
 def train(kind, x, y, epochs, seed):
     """A `classifier` after some epochs on digits x (N, 1, 28, 28), y (N,)."""
     torch.manual_seed(seed)
     model = classifier(kind)
-    fit(model, Tensors(x, y), step=_step, optimizer=torch.optim.AdamW(model.parameters(), 2e-3), epochs=epochs,
-        batch_size=32, seed=seed, label="")  # fmt: skip
+    fit(
+        model,
+        Tensors(x, y),
+        step=_step,
+        optimizer=torch.optim.AdamW(model.parameters(), 2e-3),
+        epochs=epochs,
+        batch_size=32,
+        seed=seed,
+        label="",
+    )
     return model
 
 

@@ -16,9 +16,9 @@ from helpers.readers import Encoder, LanguageModel, Reader, language_step, readi
 from helpers.text import UNITS, UNKNOWN, Sequences, Spelling, Table, Vocabulary, length_buckets, pad, split_groups
 from helpers.training import fit, load_model, save_model
 
-LONGEST = 1000      # a recurrent reader reads so many tokens of a text and no more
+LONGEST = 1000  # a recurrent reader reads so many tokens of a text and no more
 
-READERS = {         # --model NAME: the encoder's settings and the pooling
+READERS = {  # --model NAME: the encoder's settings and the pooling
     "bag": ({"cell": None}, "mean"),
     "rnn": ({"cell": "rnn"}, "concat"),
     "lstm": ({"cell": "lstm"}, "concat"),
@@ -28,12 +28,19 @@ READERS = {         # --model NAME: the encoder's settings and the pooling
     "best": ({"cell": "lstm", "bidirectional": True, "weight_drop": 0.3}, "concat"),
     "hinted": ({"cell": "lstm", "bidirectional": True}, "concat"),
 }
-HINTED = ("hinted",)                # these read tokens with `ngrams.Hints`, what counting says of them
-SPELLED = ("spelled", "best")       # these read tokens with their character n-grams, of these lengths:
+HINTED = ("hinted",)  # these read tokens with `ngrams.Hints`, what counting says of them
+SPELLED = ("spelled", "best")  # these read tokens with their character n-grams, of these lengths:
 SPELLING = {unit: (3, 5) if unit == "word" else (1, 3) for unit in UNITS}
 LINEAR = {"naive-bayes": naive_bayes, "tfidf": tfidf_regression, "linear": ratio_regression}
-GRAMS = {"word": (1, 2), "space": (1, 2), "morpheme": (1, 2), "syllable": (1, 3), "jamo": (1, 7),
-         "syllable+joined": (1, 3), "syllable+morpheme": (1, 3)}  # fmt: skip
+GRAMS = {
+    "word": (1, 2),
+    "space": (1, 2),
+    "morpheme": (1, 2),
+    "syllable": (1, 3),
+    "jamo": (1, 7),
+    "syllable+joined": (1, 3),
+    "syllable+morpheme": (1, 3),
+}
 
 
 class Classifier:
@@ -75,20 +82,36 @@ class Classifier:
         answers = []
         for text, score in zip(texts, self.score(texts)):
             read = self._read_tokens(text)
-            answers.append({"label": self.classes[int(score > 0.5)], "score": float(score), "read": len(read),
-                            "tokens": len(UNITS[self.unit](text)),
-                            "known": int(known(self.vocabulary.encode(read)).sum())})
+            answers.append(
+                {
+                    "label": self.classes[int(score > 0.5)],
+                    "score": float(score),
+                    "read": len(read),
+                    "tokens": len(UNITS[self.unit](text)),
+                    "known": int(known(self.vocabulary.encode(read)).sum()),
+                }
+            )
         return answers
 
     def save(self, out, half=False):
         """One file `sentiment.safetensors` in the folder `out`, with `half` in 16 bits a number."""
-        config = {"task": "sentiment", "kind": self.kind, "unit": self.unit, "classes": self.classes,
-                  "prior": self.prior, "members": len(self.models)}
+        config = {
+            "task": "sentiment",
+            "kind": self.kind,
+            "unit": self.unit,
+            "classes": self.classes,
+            "prior": self.prior,
+            "members": len(self.models),
+        }
         if self.kind in SPELLED:
             config |= {"tokens": self.vocabulary.vocabulary.tokens, "grams": self.vocabulary.grams}
         elif self.kind in HINTED:
-            config |= {"tokens": self.vocabulary.vocabulary.tokens, "terms": list(self.vocabulary.levels),
-                       "levels": list(self.vocabulary.levels.values()), "high": self.vocabulary.high}
+            config |= {
+                "tokens": self.vocabulary.vocabulary.tokens,
+                "terms": list(self.vocabulary.levels),
+                "levels": list(self.vocabulary.levels.values()),
+                "high": self.vocabulary.high,
+            }
         else:
             config |= {"tokens": self.vocabulary.tokens}
         if self.kind in LINEAR:
@@ -129,8 +152,23 @@ def reader(kind, size):
     return Reader(Encoder(size, **settings), pooling)
 
 
-def train(table, kind="lstm", unit="word", *, epochs=4, pretrain_epochs=8, members=None, batch_size=32, lr=2e-3,
-          min_count=2, valid_share=0.1, seed=0, out=None, half=False, **options):
+def train(
+    table,
+    kind="lstm",
+    unit="word",
+    *,
+    epochs=4,
+    pretrain_epochs=8,
+    members=None,
+    batch_size=32,
+    lr=2e-3,
+    min_count=2,
+    valid_share=0.1,
+    seed=0,
+    out=None,
+    half=False,
+    **options,
+):
     """Train a model of one of the kinds in LINEAR and READERS on a `Table` -> (Classifier, report dict).
 
     Readers know the tokens seen `min_count` times and keep the epoch that is best on `valid_share` of the groups
@@ -159,8 +197,10 @@ def train(table, kind="lstm", unit="word", *, epochs=4, pretrain_epochs=8, membe
     else:
         vocabulary = Vocabulary.build(lists, min_count=1 if kind in LINEAR else min_count)
     if len(vocabulary if kind not in HINTED else vocabulary.vocabulary) == 2:
-        raise UserError(f"no {unit} occurs {'twice' if min_count == 2 else f'{min_count} times'} in these texts: too "
-                        "little to train on")
+        raise UserError(
+            f"no {unit} occurs {'twice' if min_count == 2 else f'{min_count} times'} in these texts: too "
+            "little to train on"
+        )
     prior, results, valid_n = float(table.labels.mean()), [], 0
     if kind in LINEAR:
         models = [LINEAR[kind](lists, table.labels, *GRAMS[unit])]
@@ -173,20 +213,35 @@ def train(table, kind="lstm", unit="word", *, epochs=4, pretrain_epochs=8, membe
             split = split_groups(groups, valid_share, own)
             valid_n += len(split[1])
             model, result = _train_reader(
-                kind, len(vocabulary), rows, table.labels, split, seed=own, epochs=epochs,
-                pretrain_epochs=pretrain_epochs if kind == "best" else 0, lr=lr,
+                kind,
+                len(vocabulary),
+                rows,
+                table.labels,
+                split,
+                seed=own,
+                epochs=epochs,
+                pretrain_epochs=pretrain_epochs if kind == "best" else 0,
+                lr=lr,
                 out=Path(out) / f"member{member}" if out else None,
-                shared={"batch_size": batch_size, "config": {"model": kind, "unit": unit, "lr": lr}, **options})
+                shared={"batch_size": batch_size, "config": {"model": kind, "unit": unit, "lr": lr}, **options},
+            )
             models.append(model)
             results.append(result)
     classifier = Classifier(kind, models, vocabulary, unit, table.classes, prior)
     if out and PartialState().is_main_process:
         classifier.save(out, half)
     return classifier, {
-        "model": kind, "unit": unit, "n": len(table), "vocabulary": len(vocabulary), "members": len(models),
-        "seconds": monotonic() - start, "epochs": max((r.epochs for r in results), default=0),
+        "model": kind,
+        "unit": unit,
+        "n": len(table),
+        "vocabulary": len(vocabulary),
+        "members": len(models),
+        "seconds": monotonic() - start,
+        "epochs": max((r.epochs for r in results), default=0),
         "resumed_from": next((r.resumed_from for r in results if r.resumed_from), None),
-        "valid_accuracy": [r.best["valid_correct"] for r in results], "valid_n": valid_n}
+        "valid_accuracy": [r.best["valid_correct"] for r in results],
+        "valid_n": valid_n,
+    }
 
 
 def _both_classes(labels):
@@ -203,22 +258,48 @@ def _train_reader(kind, size, rows, labels, split, *, seed, epochs, pretrain_epo
         model = reader(kind, size)
         language = LanguageModel(model.encoder)
     share = torch.tensor([np.mean(labels[kept] == k) for k in (0, 1)])
-    model.balance.copy_(1 / (2 * share))                                # both classes weigh the same
+    model.balance.copy_(1 / (2 * share))  # both classes weigh the same
     y = torch.from_numpy(labels)
     train_set, valid_set = (Sequences([rows[i] for i in part], y[part]) for part in (kept, held))
     encoder_lr = lr
     if pretrain_epochs:
         optimizer = torch.optim.AdamW(language.parameters(), lr, weight_decay=1e-2)
-        fit(language, train_set, valid_set, step=language_step, optimizer=optimizer, epochs=pretrain_epochs,
-            scheduler=torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, pretrain_epochs), seed=seed,
-            clip=1.0, keep="best", out=out and out / "language", label="language model", **shared)
-        encoder_lr = lr / 4                                             # what is learned should not be lost
+        fit(
+            language,
+            train_set,
+            valid_set,
+            step=language_step,
+            optimizer=optimizer,
+            epochs=pretrain_epochs,
+            scheduler=torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, pretrain_epochs),
+            seed=seed,
+            clip=1.0,
+            keep="best",
+            out=out and out / "language",
+            label="language model",
+            **shared,
+        )
+        encoder_lr = lr / 4  # what is learned should not be lost
     rest = [p for name, p in model.named_parameters() if not name.startswith("encoder.")]
-    optimizer = torch.optim.AdamW([{"params": model.encoder.parameters(), "lr": encoder_lr}, {"params": rest}],
-                                  lr, weight_decay=1e-2)
-    result = fit(model, train_set, valid_set, step=reading_step, optimizer=optimizer, epochs=epochs, seed=seed,
-                 scheduler=torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs), clip=1.0, keep="best",
-                 monitor="valid_correct", out=out, label=kind, **shared)
+    optimizer = torch.optim.AdamW(
+        [{"params": model.encoder.parameters(), "lr": encoder_lr}, {"params": rest}], lr, weight_decay=1e-2
+    )
+    result = fit(
+        model,
+        train_set,
+        valid_set,
+        step=reading_step,
+        optimizer=optimizer,
+        epochs=epochs,
+        seed=seed,
+        scheduler=torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs),
+        clip=1.0,
+        keep="best",
+        monitor="valid_correct",
+        out=out,
+        label=kind,
+        **shared,
+    )
     return model, result
 
 
@@ -278,8 +359,15 @@ def published(name):
     from helpers import data
 
     frames = [{"imdb": data.imdb, "nsmc": data.nsmc}[name](split) for split in ("train", "test")]
-    return tuple(Table([text.replace("<br />", " ") for text in frame["text"]], frame["label"].to_numpy(), None,
-                       ["negative", "positive"]) for frame in frames)  # fmt: skip
+    return tuple(
+        Table(
+            [text.replace("<br />", " ") for text in frame["text"]],
+            frame["label"].to_numpy(),
+            None,
+            ["negative", "positive"],
+        )
+        for frame in frames
+    )
 
 
 # --- looking at it --------------------------------------------------------------------------------
@@ -291,7 +379,7 @@ def running_score(classifier, text, most=200):
     Every beginning of the text is one text to be scored, so it works for each model. At most `most` pieces.
     """
     pieces = re.findall(r"\s*\S+\s*", text)[:most]
-    return pieces, classifier.score(["".join(pieces[:k + 1]) for k in range(len(pieces))])
+    return pieces, classifier.score(["".join(pieces[: k + 1]) for k in range(len(pieces))])
 
 
 def marked(pieces, scores):
@@ -299,8 +387,10 @@ def marked(pieces, scores):
     spans = []
     for piece, score in zip(pieces, scores):
         colour, depth = ("86,180,233", score - 0.5) if score > 0.5 else ("230,159,0", 0.5 - score)
-        spans.append(f'<ruby style="background:rgba({colour},{2 * depth:.2f})">{html.escape(piece)}'
-                     f"<rt>{100 * score:.0f}</rt></ruby>")
+        spans.append(
+            f'<ruby style="background:rgba({colour},{2 * depth:.2f})">{html.escape(piece)}'
+            f"<rt>{100 * score:.0f}</rt></ruby>"
+        )
     return f'<p dir="auto">{" ".join(spans)}</p>'
 
 

@@ -42,13 +42,24 @@ def _rung(kind, epochs, limit, options, seed):
     classifier, report = sentiment.train(train, kind, seed=seed, **own)
     mixed = Table(sentiment.shuffled(test.texts, seed=seed), test.labels, test.groups, test.classes)
     scores, moved = (sentiment.evaluate(classifier, part) for part in (test, mixed))
-    return {"accuracy": scores["accuracy"], "balanced": scores["balanced_accuracy"],
-            "shuffled": moved["balanced_accuracy"], "training seconds": report["seconds"]}  # fmt: skip
+    return {
+        "accuracy": scores["accuracy"],
+        "balanced": scores["balanced_accuracy"],
+        "shuffled": moved["balanced_accuracy"],
+        "training seconds": report["seconds"],
+    }
 
 
-LADDER = {"majority": "majority", "naive Bayes": "naive-bayes", "TF-IDF, logistic": "tfidf",
-          "linear, NB-weighted": "linear", "bag of embeddings": "bag", "RNN": "rnn", "LSTM": "lstm",
-          "biLSTM": "bilstm"}  # fmt: skip
+LADDER = {
+    "majority": "majority",
+    "naive Bayes": "naive-bayes",
+    "TF-IDF, logistic": "tfidf",
+    "linear, NB-weighted": "linear",
+    "bag of embeddings": "bag",
+    "RNN": "rnn",
+    "LSTM": "lstm",
+    "biLSTM": "bilstm",
+}
 
 
 def ladder(scale):
@@ -66,8 +77,10 @@ def _order(kind, mix, epochs, limit, seed):
     """Trained and tested on texts whose words stand in their order, or (mix) in a random one."""
     train, test = _reviews(limit, 0.2, seed)
     if mix:
-        train, test = (Table(sentiment.shuffled(part.texts, seed=seed), part.labels, part.groups, part.classes)
-                       for part in (train, test))  # fmt: skip
+        train, test = (
+            Table(sentiment.shuffled(part.texts, seed=seed), part.labels, part.groups, part.classes)
+            for part in (train, test)
+        )
     own = {} if kind in sentiment.LINEAR else {"epochs": epochs} | CPU
     classifier, _ = sentiment.train(train, kind, seed=seed, **own)
     return {"balanced": sentiment.evaluate(classifier, test)["balanced_accuracy"]}
@@ -76,8 +89,11 @@ def _order(kind, mix, epochs, limit, seed):
 def order(scale):
     """Texts as they are against texts whose words were shuffled before training: n-grams and an LSTM."""
     epochs, limit = {"tiny": (1, 100), "small": (5, None), "full": (10, None)}[scale]
-    return {f"{name}, {'shuffled' if mix else 'in order'}": partial(_order, kind, mix, epochs, limit)
-            for name, kind in (("linear", "linear"), ("LSTM", "lstm")) for mix in (False, True)}  # fmt: skip
+    return {
+        f"{name}, {'shuffled' if mix else 'in order'}": partial(_order, kind, mix, epochs, limit)
+        for name, kind in (("linear", "linear"), ("LSTM", "lstm"))
+        for mix in (False, True)
+    }
 
 
 # ---------------------------------------------------------------- padding
@@ -91,7 +107,7 @@ class Padded(Reader):
         self.length = length
 
     def forward(self, ids):
-        ids = F.pad(ids, (0, max(0, self.length - ids.shape[1])))       # (B, T), T >= length
+        ids = F.pad(ids, (0, max(0, self.length - ids.shape[1])))  # (B, T), T >= length
         all_ = torch.ones_like(ids, dtype=torch.bool)
         return self.head(self.pool(self.encoder(ids, all_.sum(dim=1)), all_)).squeeze(1)
 
@@ -102,16 +118,31 @@ def _padding(length, pooling, epochs, limit, seed):
     kept, held = split_groups(train.groups, 0.1, seed)
     lists = [UNITS["word"](text) for text in train.texts]
     vocabulary = Vocabulary.build(lists, 2)
-    sets = [Sequences([vocabulary.encode(tokens) for tokens in texts], torch.from_numpy(labels))
-            for texts, labels in (([lists[i] for i in kept], train.labels[kept]),
-                                  ([lists[i] for i in held], train.labels[held]),
-                                  ([UNITS["word"](text) for text in test.texts], test.labels))]  # fmt: skip
+    sets = [
+        Sequences([vocabulary.encode(tokens) for tokens in texts], torch.from_numpy(labels))
+        for texts, labels in (
+            ([lists[i] for i in kept], train.labels[kept]),
+            ([lists[i] for i in held], train.labels[held]),
+            ([UNITS["word"](text) for text in test.texts], test.labels),
+        )
+    ]
     torch.manual_seed(seed)
     encoder = Encoder(len(vocabulary))
     model = Reader(encoder, pooling) if length is None else Padded(encoder, pooling, length)
     optimizer = torch.optim.AdamW(model.parameters(), 2e-3, weight_decay=1e-2)
-    fit(model, *sets[:2], step=reading_step, optimizer=optimizer, epochs=epochs, seed=seed, clip=1.0, keep="best",
-        scheduler=torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs), monitor="valid_correct", **CPU)
+    fit(
+        model,
+        *sets[:2],
+        step=reading_step,
+        optimizer=optimizer,
+        epochs=epochs,
+        seed=seed,
+        clip=1.0,
+        keep="best",
+        scheduler=torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs),
+        monitor="valid_correct",
+        **CPU,
+    )
     return {"accuracy": evaluate(model, sets[2], step=reading_step, **CPU)["correct"]}
 
 
@@ -136,8 +167,10 @@ def naver_reviews(limit=None):
         rng = np.random.default_rng(0)
         labels = rng.integers(0, 2, limit)
         ends = [["재미없었다", "지루하다", "별로네요"], ["재미있었다", "감동이다", "최고네요"]]
-        texts = [f"{rng.choice(['영화가', '배우들이', '내용은'])} {rng.choice(['정말', '너무'])} {rng.choice(ends[k])}"
-                 for k in labels]  # fmt: skip
+        texts = [
+            f"{rng.choice(['영화가', '배우들이', '내용은'])} {rng.choice(['정말', '너무'])} {rng.choice(ends[k])}"
+            for k in labels
+        ]
         return Table(texts, labels, rng.integers(0, 10, limit), ["0", "1"])
     shared = os.environ.get("DLM_SHARED", Path(__file__).resolve().parents[1] / ".." / "shared")
     return load_tsv(Path(shared) / "data" / "nsmc" / "train.tsv", group="movie")
@@ -150,8 +183,12 @@ def _korean(kind, unit, epochs, limit, options, seed):
     own = {} if kind in sentiment.LINEAR else {"epochs": epochs} | options | CPU
     classifier, report = sentiment.train(train, kind, unit, seed=seed, **own)
     scores = sentiment.evaluate(classifier, test)
-    return {"accuracy": scores["accuracy"], "balanced": scores["balanced_accuracy"],
-            "training seconds": report["seconds"], "vocabulary": report["vocabulary"]}  # fmt: skip
+    return {
+        "accuracy": scores["accuracy"],
+        "balanced": scores["balanced_accuracy"],
+        "training seconds": report["seconds"],
+        "vocabulary": report["vocabulary"],
+    }
 
 
 def korean(scale):
@@ -159,7 +196,7 @@ def korean(scale):
     from importlib.util import find_spec
 
     epochs, limit = {"tiny": (1, 60), "small": (2, None), "full": (8, None)}[scale]
-    able = scale != "tiny" or find_spec("kiwipiepy")                    # it is optional, and a quick run needs none
+    able = scale != "tiny" or find_spec("kiwipiepy")  # it is optional, and a quick run needs none
     units = ["space", "syllable", "jamo"] + ["morpheme"] * bool(able)
     kinds = [("linear", unit, {}) for unit in [*units, "syllable+joined"] + ["syllable+morpheme"] * bool(able)]
     kinds += [("lstm", unit, {}) for unit in units] + [("hinted", units[-1], {"members": 3})]

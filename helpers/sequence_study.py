@@ -31,25 +31,30 @@ LEARNING = {"adding": {"lr": 5e-3}, "copying": {"lr": 1e-2, "symbols": 4, "memor
 
 def _problem(problem, name, length, n, hidden, epochs, seed):
     """Loss on fresh sequences, and its share of the loss of who remembers nothing."""
-    result = memory.learn(problem, name, length, seed=seed, n=n, hidden=hidden, epochs=epochs, device="cpu",
-                          **LEARNING[problem])  # fmt: skip
+    result = memory.learn(
+        problem, name, length, seed=seed, n=n, hidden=hidden, epochs=epochs, device="cpu", **LEARNING[problem]
+    )
     return {"loss": result["loss"], "share": result["share"]}
 
 
 def problems(scale):
     """Each network on the adding problem and on the copy problem (three symbols of four kinds), at several lengths."""
     n, hidden, epochs, adding, copying = {
-        "tiny": (100, 8, 1, (5,), (2,)), "small": (5000, 32, 8, (30, 100), (5, 15)),
+        "tiny": (100, 8, 1, (5,), (2,)),
+        "small": (5000, 32, 8, (30, 100), (5, 15)),
         "full": (50_000, 128, 20, (50, 100, 200, 400), (10, 30, 100)),
-    }[scale]  # fmt: skip
+    }[scale]
     tasks = [("adding", length) for length in adding] + [("copying", gap) for gap in copying]
-    return {f"{problem} {length}: {name}": partial(_problem, problem, name, length, n, hidden, epochs)
-            for problem, length in tasks for name in memory.STARTS}  # fmt: skip
+    return {
+        f"{problem} {length}: {name}": partial(_problem, problem, name, length, n, hidden, epochs)
+        for problem, length in tasks
+        for name in memory.STARTS
+    }
 
 
 # ---------------------------------------------------------------- translation
 
-EDGES = (1, 5, 8, 11, 99)       # source words
+EDGES = (1, 5, 8, 11, 99)  # source words
 
 
 def _translate(attention, n, epochs, digits, tests, seed):
@@ -66,10 +71,16 @@ def _translate(attention, n, epochs, digits, tests, seed):
 
 def translation(scale):
     """Encoder-decoder from English to Korean numbers, with attention and without; little and more data."""
-    sizes, epochs, digits, tests = {"tiny": ((50,), 1, 3, 20), "small": ((2000, 6000), 12, 8, 1000),
-                                    "full": ((2000, 6000, 50_000), 30, 12, 2000)}[scale]  # fmt: skip
-    return {f"{name}, {n}": partial(_translate, name == "attention", n, epochs, digits, tests)
-            for n in sizes for name in ("attention", "no attention")}  # fmt: skip
+    sizes, epochs, digits, tests = {
+        "tiny": ((50,), 1, 3, 20),
+        "small": ((2000, 6000), 12, 8, 1000),
+        "full": ((2000, 6000, 50_000), 30, 12, 2000),
+    }[scale]
+    return {
+        f"{name}, {n}": partial(_translate, name == "attention", n, epochs, digits, tests)
+        for n in sizes
+        for name in ("attention", "no attention")
+    }
 
 
 # ---------------------------------------------------------------- forecasting
@@ -91,6 +102,10 @@ def _errors(name, on, settings, seed):
 def forecasting(scale):
     """Monthly share prices, one month ahead: an LSTM that reads prices or returns, against the last price again."""
     settings = {"tiny": (1, 380, 10), "small": (20, 240, 30), "full": (200, 240, 6)}[scale]
-    arms = {"LSTM on prices": ("lstm", "prices"), "LSTM on returns": ("lstm", "returns"),
-            "last price again": ("lag-1", "returns"), "mean return of the past": ("drift", "returns")}  # fmt: skip
+    arms = {
+        "LSTM on prices": ("lstm", "prices"),
+        "LSTM on returns": ("lstm", "returns"),
+        "last price again": ("lag-1", "returns"),
+        "mean return of the past": ("drift", "returns"),
+    }
     return {arm: partial(_errors, name, on, settings) for arm, (name, on) in arms.items()}

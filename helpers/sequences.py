@@ -50,8 +50,8 @@ def windows(series, length, start, stop):
     """
     x, y, where = [], [], []
     for t in range(max(start, length), stop):
-        for k in np.flatnonzero(~np.isnan(series[t - length:t + 1]).any(axis=0)):
-            x.append(series[t - length:t, k])
+        for k in np.flatnonzero(~np.isnan(series[t - length : t + 1]).any(axis=0)):
+            x.append(series[t - length : t, k])
             y.append(series[t, k])
             where.append((t, k))
     x, y = np.array(x, dtype=np.float32), np.array(y, dtype=np.float32)
@@ -94,16 +94,31 @@ def forecast(prices, on="returns", length=12, first=240, size=30, epochs=20, see
             model = Forecaster()
         optimizer = torch.optim.Adam(model.parameters(), 3e-3)
         x, y, _ = windows(scaled, length, 0, start)
-        fit(model, Tensors(x, y), step=forecast_step, optimizer=optimizer, epochs=epochs, batch_size=64, clip=1.0,
-            seed=1000 * seed + fold, label=f"fold {fold + 1}", **options)
+        fit(
+            model,
+            Tensors(x, y),
+            step=forecast_step,
+            optimizer=optimizer,
+            epochs=epochs,
+            batch_size=64,
+            clip=1.0,
+            seed=1000 * seed + fold,
+            label=f"fold {fold + 1}",
+            **options,
+        )
         x, _, where = windows(scaled, length, start, stop)
         t, k = where.T
         answer = predict(model, Tensors(x)).numpy().ravel() * scaler.std[k] + scaler.mean[k]
         last = prices[t - 1, k]
         drift = Scaler(returns[:start]).mean[k]
-        for name, value in {"when": where, "last": last, "truth": prices[t, k], "lag-1": last,
-                            "lstm": last * np.exp(answer) if on == "returns" else answer,
-                            "drift": last * np.exp(drift)}.items():
+        for name, value in {
+            "when": where,
+            "last": last,
+            "truth": prices[t, k],
+            "lag-1": last,
+            "lstm": last * np.exp(answer) if on == "returns" else answer,
+            "drift": last * np.exp(drift),
+        }.items():
             found[name].append(value)
     return {name: np.concatenate(parts) for name, parts in found.items()}
 
@@ -117,7 +132,7 @@ def forecast_errors(found, name):
 
 # --- encoder and decoder --------------------------------------------------------------------------
 
-START, END = 2, 3       # ids of <s> and </s>, the first two tokens of a target's vocabulary
+START, END = 2, 3  # ids of <s> and </s>, the first two tokens of a target's vocabulary
 
 
 class Translator(nn.Module):
@@ -147,12 +162,12 @@ class Translator(nn.Module):
 
     def decode(self, target, memory, real, state):
         """Some steps of the decoder: target (B, T) -> logits (B, T, V), state, attention (B, T, S) or None."""
-        h, state = self.decoder(self.embedding(target), state)                      # (B, T, H)
+        h, state = self.decoder(self.embedding(target), state)  # (B, T, H)
         weight = None
         if self.key is not None:
-            score = h @ self.key(memory).transpose(1, 2)                            # (B, T, S) = h_tᵀ W m_s
+            score = h @ self.key(memory).transpose(1, 2)  # (B, T, S) = h_tᵀ W m_s
             weight = score.masked_fill(~real[:, None], -torch.inf).softmax(dim=2)
-            h = torch.tanh(self.mix(torch.cat([h, weight @ memory], dim=2)))        # (B, T, H)
+            h = torch.tanh(self.mix(torch.cat([h, weight @ memory], dim=2)))  # (B, T, H)
         return self.out(h), state, weight
 
     def forward(self, source, target):
@@ -163,7 +178,7 @@ def translation_step(model, batch):
     """Sums over the batch: cross-entropy a token, sentences in which every token is right given those before."""
     source, target = batch
     logits, wanted = model(source, target[:, :-1]), target[:, 1:]
-    loss = F.cross_entropy(logits.transpose(1, 2), wanted, ignore_index=PAD, reduction="none")      # (B, T-1)
+    loss = F.cross_entropy(logits.transpose(1, 2), wanted, ignore_index=PAD, reduction="none")  # (B, T-1)
     right = (logits.argmax(dim=2) == wanted) | (wanted == PAD)
     return {"loss": (loss.sum(dim=1) / (wanted != PAD).sum(dim=1)).sum(), "correct": right.all(dim=1).sum()}
 
@@ -189,20 +204,20 @@ def beam(model, source, longest, width=4):
     """
     memory, real, (h, c) = model.encode(source)
     batch, vocabulary = len(source), model.out.out_features
-    memory, real = memory.repeat_interleave(width, dim=0), real.repeat_interleave(width, dim=0)    # (B·k, ...)
+    memory, real = memory.repeat_interleave(width, dim=0), real.repeat_interleave(width, dim=0)  # (B·k, ...)
     state = h.repeat_interleave(width, dim=1), c.repeat_interleave(width, dim=1)
     tokens = torch.full((batch * width, 1), START, device=source.device)
     score = torch.full((batch, width), -torch.inf, device=source.device, dtype=h.dtype)
-    score[:, 0] = 0                                     # the beams begin alike: only the first one counts
+    score[:, 0] = 0  # the beams begin alike: only the first one counts
     done = torch.zeros(batch * width, dtype=torch.bool, device=source.device)
     frozen = torch.full((vocabulary,), -torch.inf, device=source.device, dtype=h.dtype)
-    frozen[PAD] = 0                                     # what is finished goes on with padding, at no cost
+    frozen[PAD] = 0  # what is finished goes on with padding, at no cost
     first = torch.arange(batch, device=source.device)[:, None] * width
     for _ in range(longest):
         logits, state, _ = model.decode(tokens[:, -1:], memory, real, state)
-        step = torch.where(done[:, None], frozen, logits[:, 0].log_softmax(dim=1))                 # (B·k, V)
+        step = torch.where(done[:, None], frozen, logits[:, 0].log_softmax(dim=1))  # (B·k, V)
         total = (score.view(-1, 1) + step).view(batch, width * vocabulary)
-        score, choice = total.topk(width, dim=1)                                                   # (B, k)
+        score, choice = total.topk(width, dim=1)  # (B, k)
         origin = (first + choice // vocabulary).view(-1)
         token = (choice % vocabulary).view(-1, 1)
         tokens = torch.cat([tokens[origin], token], dim=1)
@@ -212,7 +227,7 @@ def beam(model, source, longest, width=4):
 
 
 def _until_end(ids):
-    return ids[:ids.index(END)] if END in ids else ids
+    return ids[: ids.index(END)] if END in ids else ids
 
 
 def parallel(pairs, source=None, target=None):
@@ -241,8 +256,19 @@ def translate(attention, n=6000, digits=8, epochs=15, lr=3e-3, seed=0, tests=100
         torch.manual_seed(seed)
         model = Translator(len(source), len(target), attention=attention)
     optimizer = torch.optim.Adam(model.parameters(), lr)
-    fit(model, train, step=translation_step, optimizer=optimizer, epochs=epochs, batch_size=64, clip=1.0, seed=seed,
-        scheduler=torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs), label="translation", **options)
+    fit(
+        model,
+        train,
+        step=translation_step,
+        optimizer=optimizer,
+        epochs=epochs,
+        batch_size=64,
+        clip=1.0,
+        seed=seed,
+        scheduler=torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs),
+        label="translation",
+        **options,
+    )
     longest, wanted = test.tensors[1].shape[1], [right for _, right in pairs[n:]]
     ids = test.tensors[0].to(next(model.parameters()).device)
     said = {"greedy": greedy(model.eval(), ids, longest), "beam": beam(model, ids, longest, width)}

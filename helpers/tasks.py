@@ -14,7 +14,7 @@ WORLDS = {
     "checkerboard": lambda x: 1.5 * np.sign(x[:, 0] * x[:, 1]) * np.minimum(abs(x[:, 0]), abs(x[:, 1])),
     "steps": lambda x: np.where(x[:, 0] > 1, 1.0, -1.0) * np.where((x[:, 1] > -1) & (x[:, 0] > -2), 1.0, -1.0),
     "waves": lambda x: np.sin(2.5 * x[:, 0]) * 1.2 - 0.6 * x[:, 1],
-}  # fmt: skip
+}
 
 
 def probability(world, x):
@@ -45,11 +45,12 @@ def classifiers():
     from sklearn.tree import DecisionTreeClassifier
 
     return {
-        "logistic regression": LogisticRegression(), "quadratic discriminant": QuadraticDiscriminantAnalysis(),
-        "15 neighbours": KNeighborsClassifier(15), "decision tree": DecisionTreeClassifier(min_samples_leaf=8,
-                                                                                          random_state=0),
+        "logistic regression": LogisticRegression(),
+        "quadratic discriminant": QuadraticDiscriminantAnalysis(),
+        "15 neighbours": KNeighborsClassifier(15),
+        "decision tree": DecisionTreeClassifier(min_samples_leaf=8, random_state=0),
         "SVM, RBF kernel": SVC(C=3.0),
-    }  # fmt: skip
+    }
 
 
 def compare(worlds=tuple(WORLDS), n=300, seeds=5, n_test=4000):

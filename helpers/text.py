@@ -15,7 +15,7 @@ from torch.utils.data import Dataset
 
 from helpers.data import UserError
 
-PAD, UNKNOWN = 0, 1             # ids of the two entries that every vocabulary starts with
+PAD, UNKNOWN = 0, 1  # ids of the two entries that every vocabulary starts with
 
 # --- units: a text as a list of strings -----------------------------------------------------------
 
@@ -24,10 +24,11 @@ PAD, UNKNOWN = 0, 1             # ids of the two entries that every vocabulary s
 _MARKS = r"!-/:-@\[-`{-~¡¿«»·‐-‧‰-⁞،؛؟۔।॥、-〃〈-】〔-〟・！-／：-＠［-｀｛-･"
 _LETTER = rf"[^\s{_MARKS}]"
 _WORD = re.compile(
-    rf"n't(?!{_LETTER})"                            # don't -> do n't: one token says "not" for all verbs
-    rf"|'(?:s|re|ve|ll|d|m)(?!{_LETTER})"           # it's -> it 's
+    rf"n't(?!{_LETTER})"  # don't -> do n't: one token says "not" for all verbs
+    rf"|'(?:s|re|ve|ll|d|m)(?!{_LETTER})"  # it's -> it 's
     rf"|(?:(?!n't(?!{_LETTER})){_LETTER})+"
-    rf"|[{_MARKS}]")
+    rf"|[{_MARKS}]"
+)
 
 
 def words(text):
@@ -47,8 +48,11 @@ def syllables(text):
 
 def jamo(text):
     """Characters, Korean syllables taken apart into their letters (자모): 한 -> ㅎ ㅏ ㄴ."""
-    return [part for unit in syllables(text)
-            for part in (unicodedata.normalize("NFD", unit) if "가" <= unit <= "힣" else unit)]
+    return [
+        part
+        for unit in syllables(text)
+        for part in (unicodedata.normalize("NFD", unit) if "가" <= unit <= "힣" else unit)
+    ]
 
 
 def morphemes(text):
@@ -86,8 +90,15 @@ def both(text):
     return [*found, " ", *morphemes(text)] if found else []
 
 
-UNITS = {"word": words, "space": spaces, "syllable": syllables, "jamo": jamo, "morpheme": morphemes,
-         "syllable+joined": joined, "syllable+morpheme": both}
+UNITS = {
+    "word": words,
+    "space": spaces,
+    "syllable": syllables,
+    "jamo": jamo,
+    "morpheme": morphemes,
+    "syllable+joined": joined,
+    "syllable+morpheme": both,
+}
 
 
 def ngrams(tokens, low, high):
@@ -139,7 +150,7 @@ class Spelling:
     def __init__(self, tokens, grams, low=3, high=5, most=24):
         self.vocabulary, self.grams, self.low, self.high, self.most = Vocabulary(tokens), grams, low, high, most
         self.index = {gram: id for id, gram in enumerate(grams, start=len(self.vocabulary))}
-        self.rows = {}                                                  # of the tokens met so far
+        self.rows = {}  # of the tokens met so far
 
     @classmethod
     def build(cls, texts, min_count=2, gram_count=3, **options):
@@ -154,15 +165,15 @@ class Spelling:
 
     def pieces(self, token):
         token = f"<{token}>"
-        return [token[k:k + n] for n in range(self.low, self.high + 1) for k in range(len(token) - n + 1)]
+        return [token[k : k + n] for n in range(self.low, self.high + 1) for k in range(len(token) - n + 1)]
 
     def encode(self, tokens):
         out = np.full((len(tokens), self.most), PAD, dtype=np.int64)
         for row, token in zip(out, tokens):
             if token not in self.rows:
                 known = [self.index[piece] for piece in self.pieces(token[:100]) if piece in self.index]
-                self.rows[token] = [*self.vocabulary.encode([token]), *known][:self.most]
-            row[:len(self.rows[token])] = self.rows[token]
+                self.rows[token] = [*self.vocabulary.encode([token]), *known][: self.most]
+            row[: len(self.rows[token])] = self.rows[token]
         return out
 
 
@@ -174,7 +185,7 @@ def pad(rows, length=None):
     length = length or max([1, *map(len, rows)])
     padded = np.full((len(rows), length, *np.shape(rows[0])[1:]), PAD, dtype=np.int64)
     for out, row in zip(padded, rows):
-        out[:len(row)] = row[:length]
+        out[: len(row)] = row[:length]
     return torch.from_numpy(padded)
 
 
@@ -251,8 +262,10 @@ def load_tsv(path, group=None, classes=None):
     rows = [line.split("\t") for line in lines[1:]]
     for number, row in enumerate(rows, start=2):
         if len(row) != len(header):
-            raise UserError(f"{path}, line {number}: {len(row)} columns, but the first line names "
-                            f"{len(header)}; a tab or a line break inside a text must become a space")
+            raise UserError(
+                f"{path}, line {number}: {len(row)} columns, but the first line names "
+                f"{len(header)}; a tab or a line break inside a text must become a space"
+            )
     if not rows:
         raise UserError(f"{path} holds no rows below its first line")
     values = {name: [row[k] for row in rows] for k, name in enumerate(header)}
@@ -266,8 +279,12 @@ def load_tsv(path, group=None, classes=None):
         if label not in number:
             wanted = " nor ".join(map(repr, classes))
             raise UserError(f"{path}, line {line}: label {label!r} is neither {wanted}")
-    return Table(values["text"], np.array([number[label] for label in labels], dtype=np.int64),
-                 np.array(values[group]) if group else None, classes)
+    return Table(
+        values["text"],
+        np.array([number[label] for label in labels], dtype=np.int64),
+        np.array(values[group]) if group else None,
+        classes,
+    )
 
 
 def _lines(path):
@@ -286,14 +303,15 @@ def text_lines(data, path):
     if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
         raise UserError(f"{path} is UTF-16; save it as UTF-8")
     if b"\0" in data:
-        line = data[:data.index(b"\0")].count(b"\n") + 1
+        line = data[: data.index(b"\0")].count(b"\n") + 1
         raise UserError(f"{path}, line {line}: a NUL byte; this is no text file, or it is damaged")
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        line = data[:error.start].count(b"\n") + 1
-        raise UserError(f"{path}, line {line}: not UTF-8; save it as UTF-8 (a Korean table is often CP949: "
-                        "iconv -f CP949 -t UTF-8)") from error
+        line = data[: error.start].count(b"\n") + 1
+        raise UserError(
+            f"{path}, line {line}: not UTF-8; save it as UTF-8 (a Korean table is often CP949: iconv -f CP949 -t UTF-8)"
+        ) from error
     # not str.splitlines: that also breaks at form feeds and at U+2028, which may stand in a text
     return [line.removesuffix("\r") for line in text.rstrip("\r\n").split("\n")]
 
@@ -315,7 +333,7 @@ def split_groups(groups, share, seed):
     """
     names, inverse, counts = np.unique(np.asarray(groups), return_inverse=True, return_counts=True)
     order = np.random.default_rng(seed).permutation(len(names))
-    before = np.cumsum(counts[order]) - counts[order]                   # rows taken before each group
+    before = np.cumsum(counts[order]) - counts[order]  # rows taken before each group
     taken = np.isin(inverse, order[before < share * len(inverse)])
     if taken.all() or not taken.any():
         raise UserError(f"{len(names)} groups cannot be split: at least two are needed")

@@ -31,8 +31,20 @@ from helpers.batches import Batches, Tensors, loader, mixed, pieces, seed_everyt
 from helpers.data import UserError
 from helpers.progress import bar, track
 
-__all__ = ["Result", "Tensors", "engine", "evaluate", "fit", "load_model", "mixed", "predict", "save_model",
-           "scale", "seed_everything", "track"]  # fmt: skip
+__all__ = [
+    "Result",
+    "Tensors",
+    "engine",
+    "evaluate",
+    "fit",
+    "load_model",
+    "mixed",
+    "predict",
+    "save_model",
+    "scale",
+    "seed_everything",
+    "track",
+]
 
 
 def scale():
@@ -181,8 +193,11 @@ class _Run:
             self.save()
             if self.best_weights is not None:
                 checkpoint.save(self.best_path, {"model": self.best_weights, "entry": at["best"], **self.facts})
-        where = f"Stopped after {at['step']} steps of epoch {at['epoch'] + 1}" if at["step"] else \
-            f"Stopped after epoch {at['epoch']}"
+        where = (
+            f"Stopped after {at['step']} steps of epoch {at['epoch'] + 1}"
+            if at["step"]
+            else f"Stopped after epoch {at['epoch']}"
+        )
         state = "nothing was saved" if self.path is None else f"the state is in {self.path}"
         again = "; run the cell again to go on" if kept else "; resume=True goes on" if self.path else ""
         raise interrupts.Stopped(f"{where} of {epochs}: {state}{again}.")
@@ -195,12 +210,18 @@ class _Run:
             whole = {name: acc.reduce(value.clone(), "sum") for name, value in total.items()}
             self.total = {k: v if acc.is_main_process else torch.zeros_like(v) for k, v in whole.items()}
         if acc.is_main_process:
-            checkpoint.save(self.path, {
-                "facts": self.facts, "at": self.at, "total": self.total,
-                "model": self.model.state_dict(), "optimizer": self.optimizer.state_dict(),
-                "scheduler": self.scheduler and self.scheduler.state_dict(),
-                "scaler": acc.scaler and acc.scaler.state_dict(),
-            })  # fmt: skip
+            checkpoint.save(
+                self.path,
+                {
+                    "facts": self.facts,
+                    "at": self.at,
+                    "total": self.total,
+                    "model": self.model.state_dict(),
+                    "optimizer": self.optimizer.state_dict(),
+                    "scheduler": self.scheduler and self.scheduler.state_dict(),
+                    "scaler": acc.scaler and acc.scaler.state_dict(),
+                },
+            )
         self.saved = monotonic()
 
     def restore(self):
@@ -248,11 +269,36 @@ class _Run:
 
 
 def fit(
-    model, train, valid=None, *, step, optimizer, epochs, batch_size=32, scheduler=None, schedule_by="epoch",
-    seed=0, out=None, resume=False, config=None, device="auto", precision="auto", compile=False, accumulate=1,
-    clip=None, monitor="valid_loss", patience=None, keep="last", augment=None, workers=0, save_seconds=60.0,
-    look_every=25, label="training", log=None, judge=None,
-):  # fmt: skip
+    model,
+    train,
+    valid=None,
+    *,
+    step,
+    optimizer,
+    epochs,
+    batch_size=32,
+    scheduler=None,
+    schedule_by="epoch",
+    seed=0,
+    out=None,
+    resume=False,
+    config=None,
+    device="auto",
+    precision="auto",
+    compile=False,
+    accumulate=1,
+    clip=None,
+    monitor="valid_loss",
+    patience=None,
+    keep="last",
+    augment=None,
+    workers=0,
+    save_seconds=60.0,
+    look_every=25,
+    label="training",
+    log=None,
+    judge=None,
+):
     """Train `model` in place, on `device`, and return a `Result`; in the end the model is where it was found.
 
     model         any nn.Module; parameters with requires_grad are trained
@@ -293,8 +339,15 @@ def fit(
     elsewhere = moved(model, acc.device)
     if on_gpu:
         model.to(memory_format=torch.channels_last)  # the layout tensor cores want; touches 4-D weights only
-    batches = Batches(len(train), batch_size, shuffle=True, seed=seed, rank=acc.process_index, world=world,
-                      lengths=getattr(train, "lengths", None))
+    batches = Batches(
+        len(train),
+        batch_size,
+        shuffle=True,
+        seed=seed,
+        rank=acc.process_index,
+        world=world,
+        lengths=getattr(train, "lengths", None),
+    )
     feed = loader(train, batches, workers, pin=on_gpu)
     module = acc.prepare_model(Sums(model, step))
     module = torch.compile(module) if compile else module
@@ -325,8 +378,9 @@ def fit(
 
     def look(stop):
         """Ask the device, and the other processes, how things stand. Returns (stop, save)."""
-        asks = torch.stack([bad < never, never.new_tensor(stop) > 0,
-                            never.new_tensor(monotonic() - run.saved > save_seconds) > 0]).float()  # fmt: skip
+        asks = torch.stack(
+            [bad < never, never.new_tensor(stop) > 0, never.new_tensor(monotonic() - run.saved > save_seconds) > 0]
+        ).float()
         nan, stop, save = (acc.reduce(asks, "sum") > 0).tolist()
         if nan:
             where = f"step {int(bad) + 1} of " if bad < never else ""
@@ -335,8 +389,10 @@ def fit(
 
     def not_finite(what, where):
         kept = f"; {run.path} holds the state before" if run.path and run.path.exists() else ""
-        raise UserError(f"{what} is NaN or infinite {where}: lower the learning rate, clip the gradient, or look "
-                        f"for bad values in the data{kept}")  # fmt: skip
+        raise UserError(
+            f"{what} is NaN or infinite {where}: lower the learning rate, clip the gradient, or look "
+            f"for bad values in the data{kept}"
+        )
 
     with elsewhere, bar(label, epochs * len(batches)) as progress, interrupts.interrupts() as interrupted:
         progress.first = at["epoch"] * len(batches) + at["step"]

@@ -192,8 +192,14 @@ def linear_probe(x, y, classes, l2=1e-2):
     z = (x - mean) / s
     w = torch.zeros(classes, x.shape[1], dtype=torch.float64, device=x.device, requires_grad=True)
     b = torch.zeros(classes, dtype=torch.float64, device=x.device, requires_grad=True)
-    solver = torch.optim.LBFGS([w, b], max_iter=500, tolerance_grad=1e-7, tolerance_change=1e-12, history_size=20,
-                               line_search_fn="strong_wolfe")  # fmt: skip
+    solver = torch.optim.LBFGS(
+        [w, b],
+        max_iter=500,
+        tolerance_grad=1e-7,
+        tolerance_change=1e-12,
+        history_size=20,
+        line_search_fn="strong_wolfe",
+    )
 
     def objective():
         solver.zero_grad()
@@ -219,8 +225,21 @@ def probe(model, train, **kw):
 # ---------------------------------------------------------------- a whole training
 
 
-def train(model, data, valid=None, *, strategy="base", epochs=10, lr=None, batch_size=32, lp_first=True,
-          live_statistics=False, augment=True, seed=0, **kw):  # fmt: skip
+def train(
+    model,
+    data,
+    valid=None,
+    *,
+    strategy="base",
+    epochs=10,
+    lr=None,
+    batch_size=32,
+    lp_first=True,
+    live_statistics=False,
+    augment=True,
+    seed=0,
+    **kw,
+):
     """Train a `Classifier` by one of the strategies and return `training.Result`; extra arguments go to `fit`.
 
     base: the head on features that are computed once (no augmentation: each picture has one feature).
@@ -231,8 +250,10 @@ def train(model, data, valid=None, *, strategy="base", epochs=10, lr=None, batch
     prepare(model, strategy)
     place = {k: kw[k] for k in ("device", "workers") if k in kw}
     if strategy == "base":
-        parts = [Tensors(features(model, part, **place), _labels(part)) if part is not None else None
-                 for part in (data, valid)]  # fmt: skip
+        parts = [
+            Tensors(features(model, part, **place), _labels(part)) if part is not None else None
+            for part in (data, valid)
+        ]
         head = Scaled(model.head, parts[0].tensors[0])
         result = _descend(head, *parts, epochs=epochs, lr=lr or 3e-3, batch_size=batch_size, seed=seed, **kw)
         head.fold(model.head)
@@ -244,8 +265,17 @@ def train(model, data, valid=None, *, strategy="base", epochs=10, lr=None, batch
         freeze_statistics(model)
     # the better of 3e-4 and 1e-3 on leaves of other seeds than those that the experiments test on
     rate = lr or (2e-3 if strategy == "scratch" else 3e-4 if lp_first else 1e-3)
-    return _descend(model, data, valid, epochs=epochs, lr=rate, batch_size=batch_size, seed=seed,
-                    augment=flip_and_shift if augment else None, **kw)  # fmt: skip
+    return _descend(
+        model,
+        data,
+        valid,
+        epochs=epochs,
+        lr=rate,
+        batch_size=batch_size,
+        seed=seed,
+        augment=flip_and_shift if augment else None,
+        **kw,
+    )
 
 
 def _labels(data):
@@ -256,8 +286,18 @@ def _descend(model, data, valid, *, epochs, lr, batch_size, **kw):
     optimizer = torch.optim.AdamW(trainable(model), lr, weight_decay=0.01)
     steps = epochs * -(-len(data) // batch_size)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
-    return fit(model, data, valid, step=classify, optimizer=optimizer, scheduler=schedule, schedule_by="step",
-               epochs=epochs, batch_size=batch_size, **kw)  # fmt: skip
+    return fit(
+        model,
+        data,
+        valid,
+        step=classify,
+        optimizer=optimizer,
+        scheduler=schedule,
+        schedule_by="step",
+        epochs=epochs,
+        batch_size=batch_size,
+        **kw,
+    )
 
 
 class Scaled(nn.Module):
@@ -309,10 +349,14 @@ def costs(net, shape=(1, 3, 224, 224)):
     flops = counter.get_flop_counts()
     top = type(net).__name__
     return [
-        (name, sum(p.numel() for p in child.parameters()), sum(flops.get(f"{top}.{name}", {}).values()) // 2,
-         saved.get(name, 0))
+        (
+            name,
+            sum(p.numel() for p in child.parameters()),
+            sum(flops.get(f"{top}.{name}", {}).values()) // 2,
+            saved.get(name, 0),
+        )
         for name, child in net.named_children()
-    ]  # fmt: skip
+    ]
 
 
 def saved_bytes(step):

@@ -14,8 +14,9 @@ from helpers.data import UserError
 app = typer.Typer(no_args_is_help=True, help="Transfer learning: train, evaluate and use a picture classifier.")
 KINDS = {"folder": "folder:PATH", "leaves": "leaves", "leaves-field": "leaves-field"}
 
-Data = Annotated[str, typer.Option("--data", help="folder:PATH (train/CLASS/*, val/CLASS/*, or CLASS/*), leaves, "
-                                                  "or leaves-field.")]  # fmt: skip
+Data = Annotated[
+    str, typer.Option("--data", help="folder:PATH (train/CLASS/*, val/CLASS/*, or CLASS/*), leaves, or leaves-field.")
+]
 Only33 = Annotated[bool, typer.Option("--only-33", help="Of a PlantVillage folder use the lecture's 33 classes.")]
 Size = Annotated[int, typer.Option("--size", min=32, help="Side of the square pictures, in pixels.")]
 
@@ -28,14 +29,18 @@ def _load(data, size, seed, only_33=False, which="both"):
     kind, path = cli.kind_and_path(data, KINDS)
     if kind == "folder":
         train, valid, classes = class_folder(path, seed=seed, classes=folders if only_33 else None)
-        parts = [PictureFolder(items, size).cached() if which in ("both", name) else None
-                 for name, items in (("train", train), ("valid", valid))]  # fmt: skip
+        parts = [
+            PictureFolder(items, size).cached() if which in ("both", name) else None
+            for name, items in (("train", train), ("valid", valid))
+        ]
         return *parts, classes
     from helpers.transfer_study import leaf_set
 
     domain = "field" if kind == "leaves-field" else "lab"
-    parts = [leaf_set(per_class, first + seed, domain, size) if which in ("both", name) else None
-             for name, per_class, first in (("train", 20, 0), ("valid", 10, 10_000))]  # fmt: skip
+    parts = [
+        leaf_set(per_class, first + seed, domain, size) if which in ("both", name) else None
+        for name, per_class, first in (("train", 20, 0), ("valid", 10, 10_000))
+    ]
     return *parts, list(CLASSES)
 
 
@@ -55,18 +60,33 @@ def load_classifier(folder):
 @app.command()
 @clear
 def train(
-    data: Data, out: cli.Out = Path("runs/transfer"),
+    data: Data,
+    out: cli.Out = Path("runs/transfer"),
     backbone: Annotated[str, typer.Option(help="Built in, or any other network of timm.")] = "efficientnet_lite0",
-    freeze: Annotated[str, typer.Option(help="base: train the head alone (fast, best for few pictures); half: and "
-                                             "the later half of the blocks; none: everything.")] = "base",
+    freeze: Annotated[
+        str,
+        typer.Option(
+            help="base: train the head alone (fast, best for few pictures); half: and "
+            "the later half of the blocks; none: everything."
+        ),
+    ] = "base",
     pretrained: Annotated[bool, typer.Option(help="Start from ImageNet weights.")] = True,
-    epochs: cli.Epochs = None, size: Size = 224, seed: cli.Seed = 0, batch_size: cli.BatchSize = 32,
+    epochs: cli.Epochs = None,
+    size: Size = 224,
+    seed: cli.Seed = 0,
+    batch_size: cli.BatchSize = 32,
     lr: cli.LearningRate = None,
-    patience: Annotated[int, typer.Option(min=0, help="Stop after so many epochs without a lower validation "
-                                                      "loss; 0: never.")] = 0,
-    only_33: Only33 = False, resume: cli.Resume = False, device: cli.Device = "auto", precision: cli.Precision = "auto",
-    compile: cli.Compile = False, workers: cli.Workers = 0, json_: cli.Json = False,
-):  # fmt: skip
+    patience: Annotated[
+        int, typer.Option(min=0, help="Stop after so many epochs without a lower validation loss; 0: never.")
+    ] = 0,
+    only_33: Only33 = False,
+    resume: cli.Resume = False,
+    device: cli.Device = "auto",
+    precision: cli.Precision = "auto",
+    compile: cli.Compile = False,
+    workers: cli.Workers = 0,
+    json_: cli.Json = False,
+):
     """Train a classifier on class folders. The weights kept are those of the lowest validation loss."""
     from helpers.training import engine, evaluate, save_model, seed_everything
     from helpers.transfer import Classifier, classify
@@ -88,36 +108,79 @@ def train(
             parameter.data.zero_()
         model.head = head
     cli.note(f"{len(training)} pictures to train on, {len(valid)} to validate, {len(classes)} classes, on {acc.device}")
-    config = {"classes": classes, "backbone": backbone, "size": size, "strategy": strategy, "lr": lr, "seed": seed,
-              "epochs": epochs or (30 if freeze == "base" else 10)}  # fmt: skip
+    config = {
+        "classes": classes,
+        "backbone": backbone,
+        "size": size,
+        "strategy": strategy,
+        "lr": lr,
+        "seed": seed,
+        "epochs": epochs or (30 if freeze == "base" else 10),
+    }
     result = fit_classifier(
-        model, training, valid, strategy=strategy, epochs=config["epochs"], lr=lr, batch_size=batch_size, seed=seed,
-        out=out, resume=resume, config=config, device=device, precision=precision, compile=compile, workers=workers,
-        patience=patience or None, keep="best", log=cli.epoch_line, label=f"{backbone}, {freeze} frozen",
-    )  # fmt: skip
+        model,
+        training,
+        valid,
+        strategy=strategy,
+        epochs=config["epochs"],
+        lr=lr,
+        batch_size=batch_size,
+        seed=seed,
+        out=out,
+        resume=resume,
+        config=config,
+        device=device,
+        precision=precision,
+        compile=compile,
+        workers=workers,
+        patience=patience or None,
+        keep="best",
+        log=cli.epoch_line,
+        label=f"{backbone}, {freeze} frozen",
+    )
     scores = evaluate(model, valid, step=classify, device=device, precision=precision, workers=workers)
     facts = {
-        "accuracy": scores["accuracy"], "loss": scores["loss"], "n": scores["n"], "train": len(training),
-        "classes": len(classes), "epochs": result.epochs, "best_epoch": result.best["epoch"],
+        "accuracy": scores["accuracy"],
+        "loss": scores["loss"],
+        "n": scores["n"],
+        "train": len(training),
+        "classes": len(classes),
+        "epochs": result.epochs,
+        "best_epoch": result.best["epoch"],
         "seconds": monotonic() - started,
-        "resumed_from": result.resumed_from, "stopped_early": result.stopped_early, "weights": str(out),
-    }  # fmt: skip
+        "resumed_from": result.resumed_from,
+        "stopped_early": result.stopped_early,
+        "weights": str(out),
+    }
     if acc.is_main_process:
         from helpers.checkpoint import write_atomically
 
         save_model(out / "model.safetensors", model, config)
         write_atomically(out / "metrics.json", json.dumps(facts | {"history": result.history}, indent=1).encode())
-    cli.answer(facts, json_, f"accuracy {facts['accuracy']:.4f} on {facts['n']} validation pictures after "
-                             f"{facts['epochs']} epochs; the model lies in {out}")  # fmt: skip
+    cli.answer(
+        facts,
+        json_,
+        f"accuracy {facts['accuracy']:.4f} on {facts['n']} validation pictures after "
+        f"{facts['epochs']} epochs; the model lies in {out}",
+    )
 
 
 @app.command("eval")
 @clear
-def evaluate_(weights: cli.Weights, data: Data, only_33: Only33 = False,
-              split: Annotated[str, typer.Option(help="valid or train, or test for PATH/test.")] = "valid",
-              seed: Annotated[int | None, typer.Option(min=0, max=2**32 - 1, help="Seed of the split of folders "
-                                                       "without val/; the one of the training if left out.")] = None,
-              device: cli.Device = "auto", json_: cli.Json = False):  # fmt: skip
+def evaluate_(
+    weights: cli.Weights,
+    data: Data,
+    only_33: Only33 = False,
+    split: Annotated[str, typer.Option(help="valid or train, or test for PATH/test.")] = "valid",
+    seed: Annotated[
+        int | None,
+        typer.Option(
+            min=0, max=2**32 - 1, help="Seed of the split of folders without val/; the one of the training if left out."
+        ),
+    ] = None,
+    device: cli.Device = "auto",
+    json_: cli.Json = False,
+):
     """Accuracy of a trained classifier on class folders, with Wilson's 95 % interval."""
     from helpers.claims import proportion
     from helpers.images import PictureFolder, folder_items
@@ -141,17 +204,31 @@ def evaluate_(weights: cli.Weights, data: Data, only_33: Only33 = False,
         part = train if split == "train" else valid
     scores = evaluate(model, part, step=classify, device=device)
     known = proportion(round(scores["accuracy"] * scores["n"]), scores["n"])
-    facts = {"accuracy": scores["accuracy"], "low": known.low, "high": known.high, "n": scores["n"],
-             "loss": scores["loss"], "split": split}  # fmt: skip
-    cli.answer(facts, json_, f"accuracy {known.mean:.4f} (95 % interval {known.low:.4f} to {known.high:.4f}) on "
-                             f"{known.n} pictures of the {split} split")  # fmt: skip
+    facts = {
+        "accuracy": scores["accuracy"],
+        "low": known.low,
+        "high": known.high,
+        "n": scores["n"],
+        "loss": scores["loss"],
+        "split": split,
+    }
+    cli.answer(
+        facts,
+        json_,
+        f"accuracy {known.mean:.4f} (95 % interval {known.low:.4f} to {known.high:.4f}) on "
+        f"{known.n} pictures of the {split} split",
+    )
 
 
 @app.command()
 @clear
-def predict(images: Annotated[list[Path], typer.Argument(help="Picture files.")], weights: cli.Weights,
-            top: Annotated[int, typer.Option(min=1, help="How many classes to name.")] = 3,
-            device: cli.Device = "auto", json_: cli.Json = False):  # fmt: skip
+def predict(
+    images: Annotated[list[Path], typer.Argument(help="Picture files.")],
+    weights: cli.Weights,
+    top: Annotated[int, typer.Option(min=1, help="How many classes to name.")] = 3,
+    device: cli.Device = "auto",
+    json_: cli.Json = False,
+):
     """Name the most probable classes of pictures."""
     import torch
 
@@ -162,9 +239,13 @@ def predict(images: Annotated[list[Path], typer.Argument(help="Picture files.")]
     x = torch.stack([fit_square(read_image(path), config["size"]) for path in images])  # (B, 3, H, W)
     best = outputs(model, x, device=device).softmax(1).topk(min(top, len(config["classes"])))
     rows = [
-        {"image": str(path), "class": config["classes"][ids[0]], "probability": p[0],
-         "top": [{"class": config["classes"][i], "probability": q} for i, q in zip(ids, p)]}
+        {
+            "image": str(path),
+            "class": config["classes"][ids[0]],
+            "probability": p[0],
+            "top": [{"class": config["classes"][i], "probability": q} for i, q in zip(ids, p)],
+        }
         for path, p, ids in zip(images, best.values.tolist(), best.indices.tolist())
-    ]  # fmt: skip
+    ]
     lines = [f"{r['image']}: " + ", ".join(f"{t['class']} {t['probability']:.3f}" for t in r["top"]) for r in rows]
     cli.answer({"predictions": rows}, json_, "\n".join(lines))

@@ -63,8 +63,15 @@ def _strategy(name, epochs, per_class, test, seed):
     torch.manual_seed(seed)
     model = Classifier(len(leaves.CLASSES), pretrained=name != "scratch")
     naive = name == "random head"  # what most tutorials do: everything at once, from a fresh head
-    train(model, lab, strategy="none" if naive else name, epochs=epochs, lp_first=not naive, live_statistics=naive,
-          seed=seed)  # fmt: skip
+    train(
+        model,
+        lab,
+        strategy="none" if naive else name,
+        epochs=epochs,
+        lp_first=not naive,
+        live_statistics=naive,
+        seed=seed,
+    )
     return {domain: evaluate(model, t, step=classify)["accuracy"] for domain, t in zip(("lab", "field"), tests)}
 
 
@@ -105,14 +112,18 @@ def rule(scale):
     cells = {
         "tiny": {"small similar": ("leaves", 2, 1), "large different": ("digits", 4, 1)},
         "small": {
-            "small similar": ("leaves", 5, 20), "large similar": ("leaves", 40, 4),
-            "small different": ("digits", 5, 40), "large different": ("digits", 100, 4),
+            "small similar": ("leaves", 5, 20),
+            "large similar": ("leaves", 40, 4),
+            "small different": ("digits", 5, 40),
+            "large different": ("digits", 100, 4),
         },
         "full": {
-            "small similar": ("leaves", 5, 100), "large similar": ("leaves", 500, 20),
-            "small different": ("digits", 5, 100), "large different": ("digits", 400, 20),
+            "small similar": ("leaves", 5, 100),
+            "large similar": ("leaves", 500, 20),
+            "small different": ("digits", 5, 100),
+            "large different": ("digits", 400, 20),
         },
-    }[scale]  # fmt: skip
+    }[scale]
     return {
         f"{cell}: {strategy}": partial(_cell, kind, n, 30 if strategy == "base" else epochs, strategy, test)
         for cell, (kind, n, epochs) in cells.items()

@@ -163,9 +163,7 @@ def gradient(p, y, exaggeration=1.0, buffer=None):
 
 
 @torch.no_grad()
-def optimise(
-    p, y, n_iter=1000, *, exaggeration=12.0, exaggeration_iter=250, learning_rate="auto", record_every=50
-):
+def optimise(p, y, n_iter=1000, *, exaggeration=12.0, exaggeration_iter=250, learning_rate="auto", record_every=50):
     """Gradient descent from the picture `y` (N, K) for `n_iter` steps: (picture, `History`).
 
     For the first `exaggeration_iter` steps P counts `exaggeration` times (clusters form while points can

@@ -33,11 +33,13 @@ def read_annotation(path):
     try:
         root = ElementTree.parse(path).getroot()
     except FileNotFoundError as error:
-        raise UserError(f"there is no annotation {path}: every picture of a split needs one, if without "
-                        "objects") from error
+        raise UserError(
+            f"there is no annotation {path}: every picture of a split needs one, if without objects"
+        ) from error
     except (ElementTree.ParseError, OSError, UnicodeError) as error:
-        raise UserError(f"{path} is no readable XML ({error}): repair it, or take the picture out of its "
-                        "split") from error
+        raise UserError(
+            f"{path} is no readable XML ({error}): repair it, or take the picture out of its split"
+        ) from error
     names, boxes, difficult = [], [], []
     for i, thing in enumerate(root.findall("object"), 1):
         try:
@@ -47,8 +49,10 @@ def read_annotation(path):
         except (AttributeError, TypeError, ValueError):
             name = ""
         if not name or not np.isfinite(corners).all():
-            raise UserError(f"{path}: object {i} needs a <name> and a <bndbox> with numbers in xmin, ymin, xmax "
-                            "and ymax: repair it, or take it out")
+            raise UserError(
+                f"{path}: object {i} needs a <name> and a <bndbox> with numbers in xmin, ymin, xmax "
+                "and ymax: repair it, or take it out"
+            )
         names.append(name)
         boxes.append(corners)
         difficult.append(hard)
@@ -106,8 +110,10 @@ class VocSet(Dataset):
         annotations = {name: read_annotation(path / "Annotations" / f"{name}.xml") for name in names}
         self.classes = list(classes) if classes else found_classes(path, seed, {split: annotations})
         if strange := sorted({n for found, _, _ in annotations.values() for n in found} - set(self.classes)):
-            raise UserError(f"{path}, split '{split}', has the classes {', '.join(strange)}, which are not among "
-                            f"{', '.join(self.classes)}")
+            raise UserError(
+                f"{path}, split '{split}', has the classes {', '.join(strange)}, which are not among "
+                f"{', '.join(self.classes)}"
+            )
         pictures = {p.stem: p for p in sorted((path / "JPEGImages").iterdir()) if p.suffix.lower() in EXTENSIONS}
         if missing := [name for name in names if name not in pictures]:
             more = f" (and {len(missing) - 1} more)" if len(missing) > 1 else ""
@@ -139,7 +145,7 @@ class VocSet(Dataset):
         for (names, boxes, difficult), (h, w) in zip(annotations, self.shapes):
             inside = boxes.clip(0, [w, h, w, h])
             sound = (inside[:, 2:] > inside[:, :2]).all(1) & (boxes[:, 2:] - boxes[:, :2] > 1).all(1)
-            clipped += int((np.abs(inside - boxes).max(1, initial=0) > 1)[sound].sum())      # 1: counted from 0
+            clipped += int((np.abs(inside - boxes).max(1, initial=0) > 1)[sound].sum())  # 1: counted from 0
             dropped += int((~sound).sum())
             labels = np.array([self.classes.index(name) for name in names], int)
             self.boxes.append(inside[sound].astype(np.float32))
@@ -147,11 +153,20 @@ class VocSet(Dataset):
             self.difficult.append(difficult[sound])
         self.truth = self._truth()
         empty, hard = sum(len(k) == 0 for k in self.labels), int(sum(d.sum() for d in self.difficult))
-        parts = [f"{path}, {split}: {len(self)} pictures, {sum(map(len, self.labels))} objects of "
-                 f"{len(self.classes)} classes"]  # fmt: skip
-        parts += [f"{n} {what}" for n, what in (
-            (empty, "pictures without objects"), (hard, "difficult"), (clipped, "boxes clipped to the picture"),
-            (dropped, "without area in the picture dropped")) if n]  # fmt: skip
+        parts = [
+            f"{path}, {split}: {len(self)} pictures, {sum(map(len, self.labels))} objects of "
+            f"{len(self.classes)} classes"
+        ]
+        parts += [
+            f"{n} {what}"
+            for n, what in (
+                (empty, "pictures without objects"),
+                (hard, "difficult"),
+                (clipped, "boxes clipped to the picture"),
+                (dropped, "without area in the picture dropped"),
+            )
+            if n
+        ]
         self.summary = ", ".join(parts)
 
     def _truth(self):
@@ -231,7 +246,7 @@ def into(boxes, shape, size):
     (height, width), (net_height, net_width) = shape, size
     h, w = fitted(height, width, net_height, net_width)
     left, top = (net_width - w) // 2, (net_height - h) // 2
-    x0, y0, x1, y1 = (boxes * torch.tensor([w / width, h / height] * 2)
-                      + torch.tensor([left, top] * 2)).unbind(-1)  # fmt: skip
-    return torch.stack([(x0 + x1) / 2 / net_width, (y0 + y1) / 2 / net_height,
-                        (x1 - x0) / net_width, (y1 - y0) / net_height], -1)  # fmt: skip
+    x0, y0, x1, y1 = (boxes * torch.tensor([w / width, h / height] * 2) + torch.tensor([left, top] * 2)).unbind(-1)
+    return torch.stack(
+        [(x0 + x1) / 2 / net_width, (y0 + y1) / 2 / net_height, (x1 - x0) / net_width, (y1 - y0) / net_height], -1
+    )

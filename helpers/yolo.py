@@ -36,8 +36,9 @@ def letterbox(images, height, width):
     shape, images = images.shape, images.reshape(-1, *images.shape[-3:])
     h, w = fitted(*shape[-2:], height, width)
     if min(h, w) < 2:
-        raise UserError(f"a picture of {shape[-1]} x {shape[-2]} pixels is too long and thin "
-                        f"to be scaled to {width} x {height}")
+        raise UserError(
+            f"a picture of {shape[-1]} x {shape[-2]} pixels is too long and thin to be scaled to {width} x {height}"
+        )
     scaled = interpolate(images, (h, w), mode="bilinear", align_corners=True)
     left, top = (width - w) // 2, (height - h) // 2
     boxed = pad(scaled, (left, width - w - left, top, height - h - top), value=0.5)
@@ -66,11 +67,11 @@ def decode(raw, anchors, size):
     in the anchors' unit: the network's input for v3 (pixels), the grid for v2 (cells).
     """
     h, w = raw.shape[2:4]
-    column = torch.arange(w, device=raw.device, dtype=raw.dtype)                                 # (W,)
-    row = torch.arange(h, device=raw.device, dtype=raw.dtype)[:, None]                           # (H, 1)
+    column = torch.arange(w, device=raw.device, dtype=raw.dtype)  # (W,)
+    row = torch.arange(h, device=raw.device, dtype=raw.dtype)[:, None]  # (H, 1)
     x = (raw[..., 0].sigmoid() + column) / w
     y = (raw[..., 1].sigmoid() + row) / h
-    anchors = anchors[:, None, None]      # (A, 1, 1, 2)
+    anchors = anchors[:, None, None]  # (A, 1, 1, 2)
     bw = raw[..., 2].exp() * anchors[..., 0] / size[1]
     bh = raw[..., 3].exp() * anchors[..., 1] / size[0]
     return torch.stack([x, y, bw, bh], -1)
@@ -141,11 +142,12 @@ def find(decoded, images, device, threshold=0.005, nms=0.45, most=100, batch_siz
 
 # ---------------------------------------------------------------- what the network is told
 
+
 class Targets(NamedTuple):
-    present: torch.Tensor      # (B, A, H, W) bool: this anchor in this cell is responsible for an object
-    box: torch.Tensor          # (B, A, H, W, 4) that object, cxcywh; where absent the anchor in mid-cell
-    owner: torch.Tensor        # (B, A, H, W) its row in `truth`; where absent 0
-    classes: torch.Tensor      # (B, A, H, W, K) 0 or 1
+    present: torch.Tensor  # (B, A, H, W) bool: this anchor in this cell is responsible for an object
+    box: torch.Tensor  # (B, A, H, W, 4) that object, cxcywh; where absent the anchor in mid-cell
+    owner: torch.Tensor  # (B, A, H, W) its row in `truth`; where absent 0
+    classes: torch.Tensor  # (B, A, H, W, K) 0 or 1
 
 
 def is_object(truth):
@@ -155,7 +157,7 @@ def is_object(truth):
 
 def best_anchor(truth, anchors, size):
     """The anchor whose shape overlaps each object most: (B, T); `size` = (height, width) in its unit."""
-    sizes = torch.stack([truth[..., 2] * size[1], truth[..., 3] * size[0]], -1)                  # (B, T, 2)
+    sizes = torch.stack([truth[..., 2] * size[1], truth[..., 3] * size[0]], -1)  # (B, T, 2)
     return size_iou(sizes.flatten(0, 1), anchors).argmax(1).view(truth.shape[:2])
 
 
@@ -163,7 +165,7 @@ def responsible_anchors(truth, anchors, size, anchor_iou=1.0):
     """Which anchors (n, 2) answer for each object: (B, T, n) bool. The `best_anchor`, and those whose shape
     overlaps it by more than `anchor_iou`: more cells then learn from each object (Bochkovskiy et al.,
     "YOLOv4", 2020). `size` = (height, width) in the anchors' unit."""
-    sizes = torch.stack([truth[..., 2] * size[1], truth[..., 3] * size[0]], -1)                  # (B, T, 2)
+    sizes = torch.stack([truth[..., 2] * size[1], truth[..., 3] * size[0]], -1)  # (B, T, 2)
     overlap = size_iou(sizes.flatten(0, 1), anchors).view(*truth.shape[:2], len(anchors))
     return torch.nn.functional.one_hot(overlap.argmax(-1), len(anchors)).bool() | (overlap > anchor_iou)
 
@@ -179,20 +181,20 @@ def targets(truth, best, mask, anchors, grid, size, classes):
     (b, t), (h, w), a = truth.shape[:2], grid, len(mask)
     if best.dtype != torch.bool:
         best = torch.nn.functional.one_hot(best, len(anchors)).bool()
-    mine = best[..., mask] & is_object(truth)[..., None]                                         # (B, T, a)
+    mine = best[..., mask] & is_object(truth)[..., None]  # (B, T, a)
     column = (truth[..., 0] * w).long().clamp(0, w - 1)
     row = (truth[..., 1] * h).long().clamp(0, h - 1)
     picture = torch.arange(b, device=truth.device)[:, None]
     slot = torch.arange(a, device=truth.device)
     cell = ((picture[..., None] * a + slot) * h + row[..., None]) * w + column[..., None]
     cells = b * a * h * w
-    cell = torch.where(mine, cell, cells).flatten()                                  # `cells`: nobody's place
+    cell = torch.where(mine, cell, cells).flatten()  # `cells`: nobody's place
     number = torch.arange(1, t + 1, device=truth.device)[:, None].expand(b, t, a).flatten()
     owner = torch.zeros(cells + 1, dtype=torch.long, device=truth.device)
     owner = owner.scatter_reduce(0, cell, number, "amax")[:-1].view(b, a, h, w)
     present, owner = owner > 0, (owner - 1).clamp(min=0)
 
-    empty = decode(truth.new_zeros(1, a, h, w, 4), anchors[mask], size)        # the anchor in mid-cell
+    empty = decode(truth.new_zeros(1, a, h, w, 4), anchors[mask], size)  # the anchor in mid-cell
     box = torch.where(present[..., None], truth[picture[..., None, None], owner, :4], empty)
     label = torch.nn.functional.one_hot(truth[..., 4].long().clamp(min=0), classes).to(truth.dtype)
     many = truth.new_zeros(cells + 1, classes)
@@ -213,6 +215,7 @@ def offsets(box, anchors, size):
 
 # ---------------------------------------------------------------- losses
 
+
 def _bce(logits, target):
     return binary_cross_entropy_with_logits(logits, target, reduction="none")
 
@@ -220,14 +223,13 @@ def _bce(logits, target):
 def _best_overlap(boxes, truth):
     """The best IoU of each predicted box with any object of any class: (B, A, H, W)."""
     valid, objects = is_object(truth), cxcywh_to_xyxy(truth[..., :4])
-    overlap = iou(cxcywh_to_xyxy(boxes.flatten(1, 3))[:, :, None], objects[:, None])            # (B, AHW, T)
+    overlap = iou(cxcywh_to_xyxy(boxes.flatten(1, 3))[:, :, None], objects[:, None])  # (B, AHW, T)
     return (overlap * valid[:, None]).amax(-1).view(boxes.shape[:-1])
 
 
 def _coordinates(raw, wanted):
     """BCE of x and y plus half the squared error of t_w and t_h: (B, A, H, W)."""
-    return (_bce(raw[..., :2], wanted[..., :2]).sum(-1)
-            + 0.5 * (raw[..., 2:4] - wanted[..., 2:]).square().sum(-1))
+    return _bce(raw[..., :2], wanted[..., :2]).sum(-1) + 0.5 * (raw[..., 2:4] - wanted[..., 2:]).square().sum(-1)
 
 
 def loss_v3(heads, truth, anchors, masks, size, ignore=0.7, box_loss="v3", rescore=False, anchor_iou=1.0):
@@ -246,7 +248,7 @@ def loss_v3(heads, truth, anchors, masks, size, ignore=0.7, box_loss="v3", resco
     parts = {"box": 0.0, "objectness": 0.0, "class": 0.0}
     best = responsible_anchors(truth, anchors, size, anchor_iou)
     for logits, mask in zip(heads, masks):
-        raw = split(logits, len(mask))                         # (B, A, H, W, 5 + K)
+        raw = split(logits, len(mask))  # (B, A, H, W, 5 + K)
         own = anchors[mask]
         target = targets(truth, best, mask, anchors, raw.shape[2:4], size, raw.shape[-1] - 5)
         boxes = decode(raw, own, size)
@@ -268,8 +270,20 @@ def loss_v3(heads, truth, anchors, masks, size, ignore=0.7, box_loss="v3", resco
     return {"loss": parts["box"] + parts["objectness"] + parts["class"], **parts}
 
 
-def loss_v2(logits, truth, anchors, threshold=0.6, coord_scale=1.0, object_scale=5.0, noobject_scale=1.0,
-            class_scale=1.0, bias_match=True, rescore=True, softmax=True, young=False):
+def loss_v2(
+    logits,
+    truth,
+    anchors,
+    threshold=0.6,
+    coord_scale=1.0,
+    object_scale=5.0,
+    noobject_scale=1.0,
+    class_scale=1.0,
+    bias_match=True,
+    rescore=True,
+    softmax=True,
+    young=False,
+):
     """The loss of YOLOv2 (Darknet's [region]), summed over the batch: a dict of "loss" and its parts.
 
     anchors (A, 2) in cells. Unlike v3: the objectness of a responsible anchor is told to be the IoU
@@ -306,6 +320,6 @@ def _best_prediction(boxes, truth):
     b, _, h, w, _ = boxes.shape
     column = (truth[..., 0] * w).long().clamp(0, w - 1)
     row = (truth[..., 1] * h).long().clamp(0, h - 1)
-    there = boxes[torch.arange(b, device=boxes.device)[:, None], :, row, column]                # (B, T, A, 4)
+    there = boxes[torch.arange(b, device=boxes.device)[:, None], :, row, column]  # (B, T, A, 4)
     smaller = torch.minimum(there[..., 2:], truth[:, :, None, 2:4]).prod(-1)
     return (smaller / (there[..., 2:].prod(-1) + truth[:, :, None, 2:4].prod(-1) - smaller)).argmax(-1)

@@ -30,9 +30,11 @@ def small_cfg(classes, anchors, size=(160, 160), width=16, strides=(8, 16), resi
     the smallest. `strides` (8,), (8, 16) or (8, 16, 32); more `residuals` make it deeper.
     """
     anchors = [[round(float(v), 2) for v in pair] for pair in anchors]
-    if not strides or len(anchors) % len(strides) or list(strides) != sorted(2**round(math.log2(s)) for s in strides):
-        raise UserError(f"{len(anchors)} anchors for strides {tuple(strides)}: the strides must be powers of 2, "
-                        "ascending, each with the same number of anchors")
+    if not strides or len(anchors) % len(strides) or list(strides) != sorted(2 ** round(math.log2(s)) for s in strides):
+        raise UserError(
+            f"{len(anchors)} anchors for strides {tuple(strides)}: the strides must be powers of 2, "
+            "ascending, each with the same number of anchors"
+        )
     if any(n % strides[-1] for n in size):
         raise UserError(f"size {size[1]} x {size[0]}: both must be multiples of the largest stride, {strides[-1]}")
     per_head = len(anchors) // len(strides)
@@ -40,14 +42,15 @@ def small_cfg(classes, anchors, size=(160, 160), width=16, strides=(8, 16), resi
 
     def add(kind, **options):
         sections.append((kind, options))
-        return len(sections) - 2                                       # its layer number
+        return len(sections) - 2  # its layer number
 
     def conv(filters, kernel, stride=1):
-        return add("convolutional", batch_normalize=1, filters=filters, size=kernel, stride=stride, pad=1,
-                   activation="leaky")
+        return add(
+            "convolutional", batch_normalize=1, filters=filters, size=kernel, stride=stride, pad=1, activation="leaky"
+        )
 
-    filters = {2**k: width * 2**(k - 1) for k in range(1, int(math.log2(strides[-1])) + 1)}
-    maps = {}                                                          # stride -> the last layer of its stage
+    filters = {2**k: width * 2 ** (k - 1) for k in range(1, int(math.log2(strides[-1])) + 1)}
+    maps = {}  # stride -> the last layer of its stage
     for stride, n in filters.items():
         maps[stride] = conv(n, 3, 2)
         for _ in range(residuals if stride > 2 else 0):
@@ -57,15 +60,22 @@ def small_cfg(classes, anchors, size=(160, 160), width=16, strides=(8, 16), resi
     branch = None
     for head in reversed(range(len(strides))):
         stride = strides[head]
-        if branch is not None:                                         # the coarser head's view, enlarged
+        if branch is not None:  # the coarser head's view, enlarged
             add("route", layers=[branch])
             conv(filters[stride] // 2, 1)
             add("upsample", stride=strides[head + 1] // stride)
             add("route", layers=[-1, maps[stride]])
         branch = conv(filters[stride], 3)
         add("convolutional", filters=per_head * (5 + classes), size=1, stride=1, pad=1, activation="linear")
-        add("yolo", mask=list(range(head * per_head, (head + 1) * per_head)), classes=classes,
-            anchors=[v for pair in anchors for v in pair], num=len(anchors), ignore_thresh=0.7, truth_thresh=1)
+        add(
+            "yolo",
+            mask=list(range(head * per_head, (head + 1) * per_head)),
+            classes=classes,
+            anchors=[v for pair in anchors for v in pair],
+            num=len(anchors),
+            ignore_thresh=0.7,
+            truth_thresh=1,
+        )
     return cfg_text(sections)
 
 
@@ -88,7 +98,7 @@ def pad_truth(boxes, labels, height, width):
     for row, box, label in zip(truth, boxes, labels):
         if len(label):
             box = torch.as_tensor(box).float() / torch.tensor([width, height, width, height])
-            row[:len(label), :4], row[:len(label), 4] = xyxy_to_cxcywh(box), torch.as_tensor(label).float()
+            row[: len(label), :4], row[: len(label), 4] = xyxy_to_cxcywh(box), torch.as_tensor(label).float()
     return truth
 
 
@@ -98,13 +108,24 @@ def make_step(box_loss="ciou", ignore=0.7, rescore=False, box_weight=5.0, anchor
     `box_weight` multiplies the box part (YOLOv3 itself: box_loss="v3", box_weight=1): an object's 1 - CIoU
     is a tenth of what its class and the empty cells around it cost.
     """
+
     def step(model, batch):
         images, truth = batch
         heads = [head.float() for head in model(images.float() / 255)]
         ends = model.heads
-        parts = loss_v3(heads, truth, ends[0].anchors, [end.mask for end in ends], images.shape[-2:], ignore,
-                        box_loss, rescore, anchor_iou)
+        parts = loss_v3(
+            heads,
+            truth,
+            ends[0].anchors,
+            [end.mask for end in ends],
+            images.shape[-2:],
+            ignore,
+            box_loss,
+            rescore,
+            anchor_iou,
+        )
         return parts | {"loss": parts["loss"] + (box_weight - 1) * parts["box"]}
+
     return step
 
 
@@ -114,6 +135,7 @@ def make_augment(flip=False, zoom=1.25, shift=0.15, colour=0.3):
     flip: False, True (left and right) or "both" (also upside down: for what has no up, such as cells).
     What comes in from outside is grey. A box of which less than 40 % stays in the picture is dropped.
     """
+
     def augment(batch, generator):
         images, truth = batch
         b, device = len(images), images.device
@@ -122,15 +144,15 @@ def make_augment(flip=False, zoom=1.25, shift=0.15, colour=0.3):
             return (torch.rand(b, *shape, generator=generator) * (high - low) + low).to(device)
 
         both, stretch = uniform(-1, 1, 1), uniform(-1, 1, 1)
-        scale = zoom ** both * 1.1 ** torch.cat([stretch, -stretch], 1)                          # (B, 2): x, y
+        scale = zoom**both * 1.1 ** torch.cat([stretch, -stretch], 1)  # (B, 2): x, y
         if flip:
             upright = uniform(-1, 1, 1).sign() if flip == "both" else torch.ones(b, 1, device=device)
             scale = scale * torch.cat([uniform(-1, 1, 1).sign(), upright], 1)
-        move = uniform(-shift, shift, 2)                                   # of the middle, as a fraction
-        theta = torch.cat([torch.diag_embed(1 / scale), (-2 * move / scale)[..., None]], -1)     # (B, 2, 3)
+        move = uniform(-shift, shift, 2)  # of the middle, as a fraction
+        theta = torch.cat([torch.diag_embed(1 / scale), (-2 * move / scale)[..., None]], -1)  # (B, 2, 3)
         grid = affine_grid(theta, images.shape, align_corners=False)
         pixels = images.float() / 255 - 0.5
-        pixels = grid_sample(pixels, grid, align_corners=False)                                  # outside: 0
+        pixels = grid_sample(pixels, grid, align_corners=False)  # outside: 0
         pixels = pixels * uniform(1 - colour, 1 + colour, 3, 1, 1) + uniform(-colour, colour, 3, 1, 1) / 3
         images = ((pixels + 0.5).clamp(0, 1) * 255).round().to(torch.uint8)
 
@@ -140,6 +162,7 @@ def make_augment(flip=False, zoom=1.25, shift=0.15, colour=0.3):
         kept = (high - low).prod(-1) >= 0.4 * (4 * half.prod(-1))
         label = torch.where(kept, truth[..., 4], -1)
         return images, torch.cat([(low + high) / 2, high - low, label[..., None]], -1)
+
     return augment
 
 
@@ -156,7 +179,7 @@ def mirrored(model, x, flip=False):
     answers = []
     for dims in MIRRORS[flip]:
         heads = [split(head, len(end.mask)).flip(dims) for head, end in zip(model(x.flip(dims)), model.heads)]
-        sign = x.new_tensor([-1 if dim in dims else 1 for dim in (3, 2)])             # of t_x, t_y
+        sign = x.new_tensor([-1 if dim in dims else 1 for dim in (3, 2)])  # of t_x, t_y
         answers.append([torch.cat([raw[..., :2] * sign, raw[..., 2:]], -1) for raw in heads])
     return [torch.stack(one).mean(0).movedim(-1, 2).flatten(1, 2) for one in zip(*answers)]
 
@@ -165,8 +188,15 @@ def predict(model, images, threshold=0.005, nms=0.45, most=100, batch_size=64, f
     """Detections for pictures (N, 3, H, W) uint8 of the network's size: what `evaluate` wants, see `yolo.find`.
     flip: ask about the pictures' mirror images, too (as in `make_augment`, see `mirrored`)."""
     model.eval()
-    return find(lambda x: model.decode(mirrored(model, x, flip)), images, next(model.parameters()).device, threshold,
-                nms, most, batch_size)  # fmt: skip
+    return find(
+        lambda x: model.decode(mirrored(model, x, flip)),
+        images,
+        next(model.parameters()).device,
+        threshold,
+        nms,
+        most,
+        batch_size,
+    )
 
 
 def export(model, cfg, folder, names, header=None):

@@ -18,12 +18,21 @@ def boxes(ax, xyxy, labels=None, scores=None, colour=YELLOW, style="-", width=1.
     from matplotlib.patches import Rectangle
 
     for i, (left, top, right, bottom) in enumerate(np.asarray(xyxy, dtype=float).reshape(-1, 4)):
-        ax.add_patch(Rectangle((left - 0.5, top - 0.5), right - left, bottom - top, fill=False, ec=colour, ls=style,
-                               lw=width))  # fmt: skip
+        ax.add_patch(
+            Rectangle((left - 0.5, top - 0.5), right - left, bottom - top, fill=False, ec=colour, ls=style, lw=width)
+        )
         if labels is not None:
             text = str(int(labels[i])) + (f" {float(scores[i]):.2f}" if scores is not None else "")
-            ax.text(left, top - 1, text, fontsize=7, va="bottom", color="black", clip_on=True,
-                    bbox={"facecolor": colour, "edgecolor": "none", "pad": 0.8, "alpha": 0.9})  # fmt: skip
+            ax.text(
+                left,
+                top - 1,
+                text,
+                fontsize=7,
+                va="bottom",
+                color="black",
+                clip_on=True,
+                bbox={"facecolor": colour, "edgecolor": "none", "pad": 0.8, "alpha": 0.9},
+            )
 
 
 def masks(ax, shapes):
@@ -50,8 +59,11 @@ def found(ax, image, detections, truth, threshold=0.3, title=""):
 
     chosen = np.asarray(detections["scores"]) >= threshold
     box, score, label = (np.asarray(detections[k])[chosen] for k in ("boxes", "scores", "labels"))
-    overlap = overlaps(box.astype(float).reshape(-1, 4), np.asarray(truth["boxes"], dtype=float).reshape(-1, 4),
-                       np.zeros(len(truth["boxes"]), bool))  # fmt: skip
+    overlap = overlaps(
+        box.astype(float).reshape(-1, 4),
+        np.asarray(truth["boxes"], dtype=float).reshape(-1, 4),
+        np.zeros(len(truth["boxes"]), bool),
+    )
     same = label[:, None] == np.asarray(truth["labels"])
     nothing = np.zeros(len(truth["boxes"]), bool)
     hit = match(np.where(same, overlap, -1), nothing[None], nothing, [0.5])[0, 0] >= 0
@@ -66,8 +78,13 @@ def mistakes(ax, counts, names):
     kinds = [k for k in counts[0] if k != "correct"]
     y = np.arange(len(kinds))
     for i, (one, name) in enumerate(zip(counts, names)):
-        bars = ax.barh(y + (i - (len(counts) - 1) / 2) * 0.8 / len(counts), [one[k] for k in kinds],
-                       0.8 / len(counts), color=COLOURS[i], label=name)  # fmt: skip
+        bars = ax.barh(
+            y + (i - (len(counts) - 1) / 2) * 0.8 / len(counts),
+            [one[k] for k in kinds],
+            0.8 / len(counts),
+            color=COLOURS[i],
+            label=name,
+        )
         ax.bar_label(bars, padding=2, fontsize=8)
     ax.set_yticks(y, kinds)
     ax.invert_yaxis()

@@ -48,11 +48,20 @@ def coco(found, truths, size):
         xywh = [left, top, right - left, bottom - top]
         return {"image_id": i, "category_id": int(label), "bbox": xywh, "area": xywh[2] * xywh[3]}
 
-    truth = COCO({"info": {}, "images": [{"id": i, "width": size, "height": size} for i in range(1, len(truths) + 1)],
-                  "categories": [{"id": k, "name": str(k)} for k in sorted({int(b[2]) for b in boxes})],
-                  "annotations": [entry(*b) | {"id": j, "iscrowd": 0} for j, b in enumerate(boxes, 1)]})  # fmt: skip
-    run = COCOeval_faster(truth, truth.loadRes([entry(*r[:3]) | {"score": float(r[3])} for r in results]), "bbox",
-                          print_function=lambda *_: None)  # fmt: skip
+    truth = COCO(
+        {
+            "info": {},
+            "images": [{"id": i, "width": size, "height": size} for i in range(1, len(truths) + 1)],
+            "categories": [{"id": k, "name": str(k)} for k in sorted({int(b[2]) for b in boxes})],
+            "annotations": [entry(*b) | {"id": j, "iscrowd": 0} for j, b in enumerate(boxes, 1)],
+        }
+    )
+    run = COCOeval_faster(
+        truth,
+        truth.loadRes([entry(*r[:3]) | {"score": float(r[3])} for r in results]),
+        "bbox",
+        print_function=lambda *_: None,
+    )
     run.evaluate()
     run.accumulate()
     run.summarize()
@@ -79,8 +88,15 @@ METHODS = {"k-means, 1 - IoU": kmeans_anchors, "k-means, Euclid": euclid_anchors
 
 def anchor_curves(ks, seeds, train, test):
     """{method: (seeds, len(ks)) mean best IoU with the held-out sizes `test` (M, 2)}; fitted on `train` (N, 2)."""
-    return {name: np.array([[mean_best_iou(test.double(), make(train, k, seed)).item() for k in ks]
-                            for seed in track(range(seeds), name)]) for name, make in METHODS.items()}  # fmt: skip
+    return {
+        name: np.array(
+            [
+                [mean_best_iou(test.double(), make(train, k, seed)).item() for k in ks]
+                for seed in track(range(seeds), name)
+            ]
+        )
+        for name, make in METHODS.items()
+    }
 
 
 # ---------------------------------------------------------------- the ceiling of the coding
@@ -108,8 +124,7 @@ def ceiling(data, anchors, masks, strides, size, nms=0.45):
     heads = perfect_heads(data.truth, anchors, masks, strides, size)
     decoded = [decode_v3(head, anchors[mask], size) for head, mask in zip(heads, masks)]
     boxes, scores = (torch.cat(parts, 1) for parts in zip(*decoded))
-    return evaluate([detections(b * scale, s, 0.5, nms) for b, s in zip(boxes, scores)],
-                    data.truths())
+    return evaluate([detections(b * scale, s, 0.5, nms) for b, s in zip(boxes, scores)], data.truths())
 
 
 # ---------------------------------------------------------------- the recorded ablation
@@ -117,15 +132,27 @@ def ceiling(data, anchors, masks, strides, size, nms=0.45):
 # What each arm changes one thing of: what `train_detector` is called with. Three anchors a head, k-means on the
 # training boxes; every anchor whose shape overlaps an object by 0.4 answers for it; two heads; the box part of the
 # loss is 5 (1 - CIoU); the objectness of a box with IoU > 0.7 is left alone; the target of an object is 1.
-BASE = {"anchors": 3, "strides": (8, 16), "box_loss": "ciou", "box_weight": 5.0, "ignore": 0.7, "rescore": False,
-        "anchor_iou": 0.4}  # fmt: skip
+BASE = {
+    "anchors": 3,
+    "strides": (8, 16),
+    "box_loss": "ciou",
+    "box_weight": 5.0,
+    "ignore": 0.7,
+    "rescore": False,
+    "anchor_iou": 0.4,
+}
 ABLATION = {
-    "base": {}, "best anchor only": {"anchor_iou": 1.0}, "COCO's anchors": {"anchors": "coco"},
-    "one anchor a head": {"anchors": 1}, "box loss of v3": {"box_loss": "v3", "box_weight": 1.0},
-    "CIoU, weight 1": {"box_weight": 1.0}, "GIoU": {"box_loss": "giou"},
+    "base": {},
+    "best anchor only": {"anchor_iou": 1.0},
+    "COCO's anchors": {"anchors": "coco"},
+    "one anchor a head": {"anchors": 1},
+    "box loss of v3": {"box_loss": "v3", "box_weight": 1.0},
+    "CIoU, weight 1": {"box_weight": 1.0},
+    "GIoU": {"box_loss": "giou"},
     "one head": {"strides": (8,), "anchors": 6},  # the same six anchors
-    "no ignore": {"ignore": 1.0}, "target IoU": {"rescore": True},
-}  # fmt: skip
+    "no ignore": {"ignore": 1.0},
+    "target IoU": {"rescore": True},
+}
 COCO_ANCHORS = [[10, 14], [23, 27], [37, 58], [81, 82], [135, 169], [344, 319]]  # of yolov3-tiny, pixels of 416
 
 
@@ -134,8 +161,9 @@ def train(data, settings=None, *, epochs, seed, width=8):
     settings = BASE | (settings or {})
     if settings["anchors"] == "coco":
         settings["anchors"] = torch.tensor(COCO_ANCHORS) * data.size[1] / 416
-    model, _ = train_detector(data, epochs=epochs, seed=seed, width=width, residuals=1, batch_size=8, label="",
-                              **settings)  # fmt: skip
+    model, _ = train_detector(
+        data, epochs=epochs, seed=seed, width=width, residuals=1, batch_size=8, label="", **settings
+    )
     return model
 
 
@@ -205,10 +233,22 @@ def train_v1(data, *, epochs, seed, connected=True, lr=2e-3, batch_size=16):
     model = yolo_v1.network(side, connected=connected).to(memory_format=torch.channels_last)
     optimizer = torch.optim.AdamW(model.parameters(), lr, weight_decay=5e-3)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, lr, total_steps=epochs * -(-len(data) // batch_size), pct_start=0.2, cycle_momentum=False)
-    fit(model, data, step=yolo_v1.make_step(side), optimizer=optimizer, scheduler=schedule, schedule_by="step",
-        epochs=epochs, batch_size=batch_size, augment=yolo_model.make_augment(), clip=10.0, seed=seed,
-        label="YOLOv1")  # fmt: skip
+        optimizer, lr, total_steps=epochs * -(-len(data) // batch_size), pct_start=0.2, cycle_momentum=False
+    )
+    fit(
+        model,
+        data,
+        step=yolo_v1.make_step(side),
+        optimizer=optimizer,
+        scheduler=schedule,
+        schedule_by="step",
+        epochs=epochs,
+        batch_size=batch_size,
+        augment=yolo_model.make_augment(),
+        clip=10.0,
+        seed=seed,
+        label="YOLOv1",
+    )
     return model
 
 
@@ -220,8 +260,11 @@ def _end(kind, seed, n, n_test, size, epochs):
     else:
         model = train_v1(data, epochs=epochs, seed=seed, connected=kind == "connected")
         found = yolo_v1.predict(model, test.images, size // 16)
-    return {"map50": evaluate(found, test.truths()).ap(0.5), "place": place(found, test.truths()),
-            "parameters": sum(p.numel() for p in model.parameters())}  # fmt: skip
+    return {
+        "map50": evaluate(found, test.truths()).ap(0.5),
+        "place": place(found, test.truths()),
+        "parameters": sum(p.numel() for p in model.parameters()),
+    }
 
 
 def ends(scale):
@@ -230,13 +273,17 @@ def ends(scale):
     sizes = {"tiny": (16, 12, 96, 1), "small": (1000, 200, 128, 5), "full": (8000, 1000, 160, 40)}
     few = dict(zip(("n", "n_test", "size", "epochs"), sizes[scale]))
     many = few | {"epochs": 4 * few["epochs"]}
-    return {"v1": partial(_end, "connected", **few), "v1, four times as long": partial(_end, "connected", **many),
-            "v1, convolutions at its end": partial(_end, "convolutions", **few), "v3": partial(_end, "v3", **few)}
+    return {
+        "v1": partial(_end, "connected", **few),
+        "v1, four times as long": partial(_end, "connected", **many),
+        "v1, convolutions at its end": partial(_end, "convolutions", **few),
+        "v3": partial(_end, "v3", **few),
+    }
 
 
 # ---------------------------------------------------------------- real photographs, downloaded
 
-PHOTOGRAPHS = {"bccd": (320, "both"), "voc2007": (416, "horizontal")}        # largest side, mirror images
+PHOTOGRAPHS = {"bccd": (320, "both"), "voc2007": (416, "horizontal")}  # largest side, mirror images
 
 
 def photographs(name, seed, epochs=150):
@@ -245,7 +292,14 @@ def photographs(name, seed, epochs=150):
     place, (side, flip) = fetch(name), PHOTOGRAPHS[name]
     train_set = VocSet(place, "train", side)
     valid, test = (VocSet(place, split, train_set.size, train_set.classes) for split in ("val", "test"))
-    model, _ = train_detector(train_set, valid, epochs=epochs, seed=seed, config={"flip": flip},
-                              augment=yolo_model.make_augment(FLIPS[flip]), label=f"YOLO on {name}")  # fmt: skip
+    model, _ = train_detector(
+        train_set,
+        valid,
+        epochs=epochs,
+        seed=seed,
+        config={"flip": flip},
+        augment=yolo_model.make_augment(FLIPS[flip]),
+        label=f"YOLO on {name}",
+    )
     with moved(model, engine().device):
         return coco_score(find(model, test), test)

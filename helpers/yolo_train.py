@@ -21,10 +21,7 @@ from helpers.training import fit, load_model, save_model
 from helpers.yolo import unletterbox
 
 # What `train_detector` is called with where nothing else is said. Found on the validation splits alone.
-RECIPES = {
-    "scenes": {"epochs": 8, "size": 160, "flip": "none"},
-    "voc": {"epochs": 150, "size": 320, "flip": "both"},
-}
+RECIPES = {"scenes": {"epochs": 8, "size": 160, "flip": "none"}, "voc": {"epochs": 150, "size": 320, "flip": "both"}}
 FLIPS = {"none": False, "horizontal": True, "both": "both"}
 
 
@@ -51,14 +48,33 @@ def anchors_of(data, n, seed=0):
         raise UserError("there is no object to learn from in the training pictures")
     distinct = len(shown.unique(dim=0))
     found = kmeans_anchors(shown, min(n, distinct), seed)
-    return torch.cat([found, found[-1:].expand(n - len(found), 2)])        # fewer sizes than anchors: repeat
+    return torch.cat([found, found[-1:].expand(n - len(found), 2)])  # fewer sizes than anchors: repeat
 
 
 def train_detector(
-    train, valid=None, *, epochs, width=16, strides=(8, 16), anchors=3, residuals=2, box_loss="ciou", box_weight=5.0,
-    ignore=0.7, rescore=False, anchor_iou=0.4, augment=None, lr=6e-3, weight_decay=5e-3, warmup=0.2, batch_size=16,
-    seed=0, judgements=5, config=None, **options,
-):  # fmt: skip
+    train,
+    valid=None,
+    *,
+    epochs,
+    width=16,
+    strides=(8, 16),
+    anchors=3,
+    residuals=2,
+    box_loss="ciou",
+    box_weight=5.0,
+    ignore=0.7,
+    rescore=False,
+    anchor_iou=0.4,
+    augment=None,
+    lr=6e-3,
+    weight_decay=5e-3,
+    warmup=0.2,
+    batch_size=16,
+    seed=0,
+    judgements=5,
+    config=None,
+    **options,
+):
     """Train a small YOLO on a data set: (model, `Result` of `training.fit`, which takes `options`).
 
     width, strides, residuals   the network, see `yolo_model.small_cfg`
@@ -78,12 +94,14 @@ def train_detector(
     # in memory the channels of a pixel lie side by side: a fifth faster on a CPU
     model = yolo_model.new(cfg).to(memory_format=torch.channels_last)
     weights = [p for p in model.parameters() if p.ndim > 1]
-    others = [p for p in model.parameters() if p.ndim <= 1]                # biases and batch norms do not decay
-    optimizer = torch.optim.AdamW([{"params": weights, "weight_decay": weight_decay},
-                                   {"params": others, "weight_decay": 0.0}], lr)  # fmt: skip
+    others = [p for p in model.parameters() if p.ndim <= 1]  # biases and batch norms do not decay
+    optimizer = torch.optim.AdamW(
+        [{"params": weights, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}], lr
+    )
     steps = epochs * -(-len(train) // batch_size)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, lr, total_steps=steps, pct_start=warmup,
-                                                   cycle_momentum=False, final_div_factor=1e3)  # fmt: skip
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, lr, total_steps=steps, pct_start=warmup, cycle_momentum=False, final_div_factor=1e3
+    )
     every = max(1, epochs // (2 * judgements))
 
     def judge(model, epoch):
@@ -92,17 +110,41 @@ def train_detector(
         found = score(find(model, valid), valid)
         return {"valid_map": found["map"], "valid_map50": found["map50"]}
 
-    facts = {"kind": "yolo", "classes": train.classes, "size": list(train.size), "width": width,
-             "strides": list(strides), "residuals": residuals, "seed": seed, "epochs": epochs, "lr": lr,
-             "box_loss": box_loss, "box_weight": box_weight, "ignore": ignore, "rescore": rescore,
-             "anchor_iou": anchor_iou, "weight_decay": weight_decay, "warmup": warmup} | (config or {})  # fmt: skip
+    facts = {
+        "kind": "yolo",
+        "classes": train.classes,
+        "size": list(train.size),
+        "width": width,
+        "strides": list(strides),
+        "residuals": residuals,
+        "seed": seed,
+        "epochs": epochs,
+        "lr": lr,
+        "box_loss": box_loss,
+        "box_weight": box_weight,
+        "ignore": ignore,
+        "rescore": rescore,
+        "anchor_iou": anchor_iou,
+        "weight_decay": weight_decay,
+        "warmup": warmup,
+    } | (config or {})
     model.config = facts | {"cfg": cfg}
     result = fit(
-        model, train, step=yolo_model.make_step(box_loss, ignore, rescore, box_weight, anchor_iou),
-        augment=augment or yolo_model.make_augment(), optimizer=optimizer, scheduler=schedule, schedule_by="step",
-        epochs=epochs, batch_size=batch_size, clip=10.0, seed=seed, config=facts,
-        **({} if valid is None else {"judge": judge, "monitor": "valid_map", "keep": "best"}), **options,
-    )  # fmt: skip
+        model,
+        train,
+        step=yolo_model.make_step(box_loss, ignore, rescore, box_weight, anchor_iou),
+        augment=augment or yolo_model.make_augment(),
+        optimizer=optimizer,
+        scheduler=schedule,
+        schedule_by="step",
+        epochs=epochs,
+        batch_size=batch_size,
+        clip=10.0,
+        seed=seed,
+        config=facts,
+        **({} if valid is None else {"judge": judge, "monitor": "valid_map", "keep": "best"}),
+        **options,
+    )
     return model, result
 
 
@@ -160,9 +202,12 @@ def score(found, data):
     classes = {}
     for k, name in enumerate(data.classes):
         n = int((counted == k).sum())
-        known = n > 0                               # the AP of a class that does not occur is no number
-        classes[name] = {"map": result.ap(label=k) if known else float("nan"),
-                         "map50": result.ap(0.5, label=k) if known else float("nan"), "n": n}  # fmt: skip
+        known = n > 0  # the AP of a class that does not occur is no number
+        classes[name] = {
+            "map": result.ap(label=k) if known else float("nan"),
+            "map50": result.ap(0.5, label=k) if known else float("nan"),
+            "n": n,
+        }
     return result.summary() | {"classes": classes}
 
 

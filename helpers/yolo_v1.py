@@ -20,15 +20,15 @@ from helpers.yolo import decode_v1, find, is_object
 
 
 class Cells(NamedTuple):
-    present: torch.Tensor      # (B, S, S) bool: an object's centre lies in this cell
-    box: torch.Tensor          # (B, S, S, 4) that object, cxcywh as fractions of the picture
-    label: torch.Tensor        # (B, S, S) its class
+    present: torch.Tensor  # (B, S, S) bool: an object's centre lies in this cell
+    box: torch.Tensor  # (B, S, S, 4) that object, cxcywh as fractions of the picture
+    label: torch.Tensor  # (B, S, S) its class
 
 
 def cells(truth, side):
     """Give each cell the object whose centre lies in it; of two the first in the list, the other is lost."""
     b, t = truth.shape[:2]
-    column, row = ((truth[..., :2] * side).long().clamp(0, side - 1)).unbind(-1)                 # (B, T)
+    column, row = ((truth[..., :2] * side).long().clamp(0, side - 1)).unbind(-1)  # (B, T)
     picture = torch.arange(b, device=truth.device)[:, None]
     none = b * side * side
     cell = torch.where(is_object(truth), (picture * side + row) * side + column, none)
@@ -36,7 +36,7 @@ def cells(truth, side):
     owner = torch.full((none + 1,), t, device=truth.device)
     owner = owner.scatter_reduce(0, cell.flatten(), number.flatten(), "amin")[:-1].view(b, side, side)
     present = owner < t
-    chosen = truth[picture[..., None], owner.clamp(max=t - 1)]                                   # (B, S, S, 5)
+    chosen = truth[picture[..., None], owner.clamp(max=t - 1)]  # (B, S, S, 5)
     return Cells(present, chosen[..., :4], chosen[..., 4].long().clamp(min=0))
 
 
@@ -44,11 +44,16 @@ def split(output, side, num, classes):
     """(B, S^2 (K + 5 n)) -> class probabilities (B, S, S, K), confidences (B, S, S, n), raw boxes (B, S, S, n, 4)."""
     sizes = [side * side * n for n in (classes, num, num * 4)]
     if output.shape[1] != sum(sizes):
-        raise UserError(f"a grid of {side} x {side} with {num} boxes and {classes} classes has {sum(sizes)} outputs, "
-                        f"not {output.shape[1]}")
+        raise UserError(
+            f"a grid of {side} x {side} with {num} boxes and {classes} classes has {sum(sizes)} outputs, "
+            f"not {output.shape[1]}"
+        )
     probability, confidence, box = output.split(sizes, 1)
-    return (probability.view(-1, side, side, classes), confidence.view(-1, side, side, num),
-            box.view(-1, side, side, num, 4))
+    return (
+        probability.view(-1, side, side, classes),
+        confidence.view(-1, side, side, num),
+        box.view(-1, side, side, num, 4),
+    )
 
 
 def responsible(boxes, box):
@@ -56,7 +61,7 @@ def responsible(boxes, box):
 
     boxes (B, S, S, n, 4) and box (B, S, S, 4), both cxcywh -> index (B, S, S) and its IoU (B, S, S).
     """
-    overlap = iou(cxcywh_to_xyxy(boxes), cxcywh_to_xyxy(box)[..., None, :])                      # (B, S, S, n)
+    overlap = iou(cxcywh_to_xyxy(boxes), cxcywh_to_xyxy(box)[..., None, :])  # (B, S, S, n)
     far = (boxes - box[..., None, :]).square().sum(-1)
     best = torch.where((overlap > 0).any(-1), overlap.argmax(-1), far.argmin(-1))
     return best, overlap.gather(-1, best[..., None])[..., 0]
@@ -74,7 +79,7 @@ def loss_v1(output, truth, side, num=2, classes=10, coord=5.0, noobject=0.5):
     boxes = decode_v1(output, side, num, classes)[0].view(raw.shape)
     with torch.no_grad():
         best, overlap = responsible(boxes, target.box)
-    mine = torch.nn.functional.one_hot(best, num).bool() & target.present[..., None]             # (B, S, S, n)
+    mine = torch.nn.functional.one_hot(best, num).bool() & target.present[..., None]  # (B, S, S, n)
     inside = target.box[..., :2] * side
     wanted = torch.cat([inside - inside.floor(), target.box[..., 2:].clamp(min=0).sqrt()], -1)
     label = torch.nn.functional.one_hot(target.label, classes)
@@ -107,28 +112,41 @@ def network(side=6, num=2, classes=10, width=16, hidden=256, connected=True):
         channels = filters
     if connected:
         cells = side * side
-        layers += [nn.Flatten(), nn.Linear(channels * cells, hidden), nn.LeakyReLU(0.1),
-                   nn.Linear(hidden, cells * (classes + 5 * num))]  # fmt: skip
+        layers += [
+            nn.Flatten(),
+            nn.Linear(channels * cells, hidden),
+            nn.LeakyReLU(0.1),
+            nn.Linear(hidden, cells * (classes + 5 * num)),
+        ]
         end = layers[-1]
     else:
         cells, end = 1, nn.Conv2d(hidden, classes + 5 * num, 1)
         layers += [nn.Conv2d(channels, hidden, 3, 1, 1), nn.LeakyReLU(0.1), end, Cellwise(num, classes)]
-    with torch.no_grad():                        # at first: no class, no confidence, a box in mid-cell
+    with torch.no_grad():  # at first: no class, no confidence, a box in mid-cell
         end.weight.mul_(0.1)
-        end.bias.zero_()[-cells * num * 4:].view(-1, 4).copy_(torch.tensor([0.5, 0.5, 0.45, 0.5]))
+        end.bias.zero_()[-cells * num * 4 :].view(-1, 4).copy_(torch.tensor([0.5, 0.5, 0.45, 0.5]))
     return nn.Sequential(*layers)
 
 
 def make_step(side=6, num=2, classes=10):
     """The step for `training.fit`: batches are (images (B, 3, H, W) uint8, truth (B, T, 5))."""
+
     def step(model, batch):
         images, truth = batch
         return loss_v1(model(images.float() / 255).float(), truth, side, num, classes)
+
     return step
 
 
 def predict(model, images, side=6, num=2, classes=10, threshold=0.005, nms=0.45, most=100, batch_size=64):
     """Detections for pictures (N, 3, H, W) uint8 of the network's size, see `yolo.find`."""
     model.eval()
-    return find(lambda x: decode_v1(model(x), side, num, classes), images, next(model.parameters()).device, threshold,
-                nms, most, batch_size)  # fmt: skip
+    return find(
+        lambda x: decode_v1(model(x), side, num, classes),
+        images,
+        next(model.parameters()).device,
+        threshold,
+        nms,
+        most,
+        batch_size,
+    )

@@ -38,8 +38,14 @@ class Box(C.Structure):
 
 
 class Detection(C.Structure):
-    _fields_ = [("bbox", Box), ("classes", C.c_int), ("prob", C.POINTER(C.c_float)),
-                ("mask", C.POINTER(C.c_float)), ("objectness", C.c_float), ("sort_class", C.c_int)]
+    _fields_ = [
+        ("bbox", Box),
+        ("classes", C.c_int),
+        ("prob", C.POINTER(C.c_float)),
+        ("mask", C.POINTER(C.c_float)),
+        ("objectness", C.c_float),
+        ("sort_class", C.c_int),
+    ]
 
 
 class Image(C.Structure):
@@ -74,27 +80,59 @@ class Oracle:
         source, shim = Path(folder) / "shim.c", Path(folder) / "shim.so"
         source.write_text(SHIM)
         place = library.parent
-        subprocess.run(["gcc", "-shared", "-fPIC", f"-I{header.parent}", source, "-o", shim, f"-L{place}",
-                        "-l:libdarknet.so", f"-Wl,-rpath,{place}"], check=True)
+        subprocess.run(
+            [
+                "gcc",
+                "-shared",
+                "-fPIC",
+                f"-I{header.parent}",
+                source,
+                "-o",
+                shim,
+                f"-L{place}",
+                "-l:libdarknet.so",
+                f"-Wl,-rpath,{place}",
+            ],
+            check=True,
+        )
         self.lib, self.shim = C.CDLL(str(library), mode=C.RTLD_GLOBAL), C.CDLL(str(shim))
         C.c_int.in_dll(self.lib, "gpu_index").value = -1
         floats, net = C.POINTER(C.c_float), C.c_void_p
         lib = {
-            "parse_network_cfg": (net, C.c_char_p), "load_network": (net, C.c_char_p, C.c_char_p, C.c_int),
-            "load_weights": (None, net, C.c_char_p), "save_weights": (None, net, C.c_char_p),
-            "set_batch_network": (None, net, C.c_int), "free_network": (None, net),
-            "network_predict": (floats, net, floats), "box_iou": (C.c_float, Box, Box),
+            "parse_network_cfg": (net, C.c_char_p),
+            "load_network": (net, C.c_char_p, C.c_char_p, C.c_int),
+            "load_weights": (None, net, C.c_char_p),
+            "save_weights": (None, net, C.c_char_p),
+            "set_batch_network": (None, net, C.c_int),
+            "free_network": (None, net),
+            "network_predict": (floats, net, floats),
+            "box_iou": (C.c_float, Box, Box),
             "do_nms_sort": (None, C.POINTER(Detection), C.c_int, C.c_int, C.c_float),
-            "letterbox_image": (Image, Image, C.c_int, C.c_int), "free_image": (None, Image),
-            "get_network_boxes": (C.POINTER(Detection), net, C.c_int, C.c_int, C.c_float, C.c_float,
-                                  C.POINTER(C.c_int), C.c_int, C.POINTER(C.c_int)),
+            "letterbox_image": (Image, Image, C.c_int, C.c_int),
+            "free_image": (None, Image),
+            "get_network_boxes": (
+                C.POINTER(Detection),
+                net,
+                C.c_int,
+                C.c_int,
+                C.c_float,
+                C.c_float,
+                C.POINTER(C.c_int),
+                C.c_int,
+                C.POINTER(C.c_int),
+            ),
             "free_detections": (None, C.POINTER(Detection), C.c_int),
         }
         shims = {
-            "dk_forward": (None, net, floats, floats, C.c_int), "dk_layers": (C.c_int, net),
-            "dk_inputs": (C.c_int, net), "dk_truths": (C.c_int, net), "dk_seen": (None, net, C.c_size_t),
-            "dk_get_seen": (C.c_size_t, net), "dk_outputs": (C.c_int, net, C.c_int),
-            "dk_output": (floats, net, C.c_int), "dk_delta": (floats, net, C.c_int),
+            "dk_forward": (None, net, floats, floats, C.c_int),
+            "dk_layers": (C.c_int, net),
+            "dk_inputs": (C.c_int, net),
+            "dk_truths": (C.c_int, net),
+            "dk_seen": (None, net, C.c_size_t),
+            "dk_get_seen": (C.c_size_t, net),
+            "dk_outputs": (C.c_int, net, C.c_int),
+            "dk_output": (floats, net, C.c_int),
+            "dk_delta": (floats, net, C.c_int),
         }
         for library, functions in ((self.lib, lib), (self.shim, shims)):
             for name, (result, *arguments) in functions.items():
@@ -117,7 +155,7 @@ class Oracle:
         before = {C.addressof(d.prob.contents): i for i, d in enumerate(detections)}
         self.do_nms_sort(detections, n, classes, threshold)
         result = np.zeros((n, classes), dtype=np.float32)
-        for detection in detections:                         # the sort moved the structs, not their rows
+        for detection in detections:  # the sort moved the structs, not their rows
             address = C.addressof(detection.prob.contents)
             result[before[address]] = np.ctypeslib.as_array(detection.prob, (classes,))
         return result
@@ -143,7 +181,7 @@ class Oracle:
         assert x.size == self.dk_inputs(net) or train, (x.size, self.dk_inputs(net))
         if truth is not None:
             padded = np.zeros(self.dk_truths(net), dtype=np.float32)
-            padded[:truth.size] = truth.ravel()
+            padded[: truth.size] = truth.ravel()
             truth = pointer(padded)
         self.dk_forward(net, pointer(x), truth, int(train))
 

@@ -58,10 +58,11 @@ def short_fit(real):
         told("fit", asked.arguments | asked.arguments.get("options", {}))
         given = dict(asked.arguments) | {"epochs": 1}
         given |= {name: Few(given[name]) for name in ("train", "valid") if given.get(name) is not None}
-        for name in ("scheduler", "schedule_by"):               # they count the epochs that were asked for
+        for name in ("scheduler", "schedule_by"):  # they count the epochs that were asked for
             given.pop(name, None)
         model = given.pop("model")
         return real(model, given.pop("train"), given.pop("valid", None), **given)
+
     return fit
 
 
@@ -70,6 +71,7 @@ def few_scenes(real):
         def __init__(self, n, *arguments, **settings):
             told("SceneSet", {"n": n})
             super().__init__(min(n, 40), *arguments, **settings)
+
     return SceneSet
 
 
@@ -77,22 +79,30 @@ def few_digits(real):
     def mnist(split="train"):
         told("mnist", {"split": split})
         from helpers.data import mnist5k
+
         images, labels = mnist5k()
         part = slice(0, None, 10) if split == "test" else slice(1, None, 2)
         return images[part], labels[part]
+
     return mnist
 
 
 def laid_out(real, leaves):
     """Folders like those that `fetch` would unpack, with a few made-up pictures and texts in them."""
-    makers = {"plantvillage": partial(leaf_folders, many=leaves), "imdb": review_files, "nsmc": review_table,
-              "bccd": voc_layout, "voc2007": voc_layout}
+    makers = {
+        "plantvillage": partial(leaf_folders, many=leaves),
+        "imdb": review_files,
+        "nsmc": review_table,
+        "bccd": voc_layout,
+        "voc2007": voc_layout,
+    }
 
     def fetch(name, progress=True):
         if name not in makers:
             return real(name, progress)
         told("fetch", {"name": name})
         return makers[name](Path(tempfile.mkdtemp(dir=ROOM.name)))
+
     return fetch
 
 
@@ -127,7 +137,7 @@ def review_files(place):
             folder, texts = place / split / kind, table[table["label"] == label]["text"].tolist()[start:]
             folder.mkdir(parents=True)
             for i, n in enumerate(range(3, 43)):
-                text = "<br /><br />".join(texts[40 * i:40 * i + n])
+                text = "<br /><br />".join(texts[40 * i : 40 * i + n])
                 (folder / f"{i}_{9 * label + 1}.txt").write_text(text, encoding="utf-8")
     return place
 
@@ -153,8 +163,10 @@ def voc_layout(place):
 def trained(real):
     def train_detector(*arguments, **settings):
         from helpers.yolo_train import load
+
         model, result = real(*arguments, **settings)
         return load(ROOT / "checkpoints" / "yolo-scenes" / "model.safetensors"), result
+
     return train_detector
 
 
@@ -166,6 +178,7 @@ def finite(real):
         inspect.signature(real).bind(sentence, value, **settings)
         if isinstance(value, claims.Interval) or np.isfinite(np.asarray(value, float)).all():
             real(sentence, value, **settings)
+
     return claim
 
 

@@ -16,11 +16,11 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-DEVICE = torch.device("xpu", 0)             # a kind of device that no machine of ours has
-TO_ITS_FIRST = {"copy_", "set_", "index"}   # operations whose result is where their first tensor is
+DEVICE = torch.device("xpu", 0)  # a kind of device that no machine of ours has
+TO_ITS_FIRST = {"copy_", "set_", "index"}  # operations whose result is where their first tensor is
 MIXING = TO_ITS_FIRST | {"index_put_", "index_put", "_index_put_impl_"}
 FROM_NUMBERS = {torch.tensor, torch.as_tensor, torch.asarray, torch.from_numpy, torch.frombuffer}
-_labelled, _limit = {}, 1000                # address -> storage, which keeps the address from being given away
+_labelled, _limit = {}, 1000  # address -> storage, which keeps the address from being given away
 
 
 def there(x):
@@ -37,7 +37,7 @@ def _label(x, on):
         _labelled[storage.data_ptr()] = storage
     else:
         _labelled.pop(storage.data_ptr(), None)
-    if len(_labelled) > _limit:             # let go what nobody else holds
+    if len(_labelled) > _limit:  # let go what nobody else holds
         for address in [a for a, s in _labelled.items() if torch._C._storage_Use_Count(s._cdata) == 1]:
             del _labelled[address]
         _limit = 2 * len(_labelled) + 1000
@@ -75,7 +75,7 @@ class _Operations(TorchDispatchMode):
 class _Functions(TorchFunctionMode):
     """Understands `device=`, `.to()` and `.cpu()`, and refuses NumPy."""
 
-    inside = False      # a function whose tensors are on the device makes new ones there, as one_hot does
+    inside = False  # a function whose tensors are on the device makes new ones there, as one_hot does
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
         kwargs, args, goal = dict(kwargs or {}), list(args), None
@@ -103,7 +103,7 @@ class _Functions(TorchFunctionMode):
             _Functions.inside = False
         if torch.is_tensor(out) and goal is not None and goal.type in ("cpu", DEVICE.type):
             if there(out) != (goal.type == DEVICE.type):
-                if _addresses([out]) & _addresses(given):       # nothing was copied yet
+                if _addresses([out]) & _addresses(given):  # nothing was copied yet
                     out = out.clone()
                 _label(out, goal.type == DEVICE.type)
         elif func in FROM_NUMBERS and not given:
@@ -126,9 +126,11 @@ def pretended():
 
 def engine_on_it(real):
     """`training.engine`, which takes `DEVICE` for "auto" and 16 bits for its precision, as it would a GPU."""
+
     def engine(device="auto", precision="auto"):
         acc = real("cpu", "no" if device == "cpu" else precision.replace("auto", "bf16"))
         if device == "auto":
             acc.__class__ = type("Elsewhere", (type(acc),), {"device": DEVICE})
         return acc
+
     return engine

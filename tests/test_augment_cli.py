@@ -82,8 +82,22 @@ def test_the_seed_decides(pets, tmp_path):
 
 
 def test_options_reach_the_copies(pets, tmp_path):
-    facts = answer("--data", f"folder:{pets}", "--out", tmp_path / "a", "--copies", 2, "--operations", "hflip, vflip",
-                   "--crop", 20, "--valid", 0.5, "--jpeg", 90)  # fmt: skip
+    facts = answer(
+        "--data",
+        f"folder:{pets}",
+        "--out",
+        tmp_path / "a",
+        "--copies",
+        2,
+        "--operations",
+        "hflip, vflip",
+        "--crop",
+        20,
+        "--valid",
+        0.5,
+        "--jpeg",
+        90,
+    )
     assert (facts["train"], facts["val"]) == (30, 10)
     files = sorted((tmp_path / "a").rglob("*.jpg"))
     assert len(files) == 40 and {cv2.imread(str(f)).shape for f in files} == {(20, 20, 3)}
@@ -172,8 +186,24 @@ def spoil(name, pets, tmp_path):
     raise AssertionError(name)
 
 
-@pytest.mark.parametrize("name", ["kind", "no path", "missing", "empty class", "unreadable", "small", "operation",
-                                  "jpeg", "valid", "inside", "file", "below a file", "unwritable"])  # fmt: skip
+@pytest.mark.parametrize(
+    "name",
+    [
+        "kind",
+        "no path",
+        "missing",
+        "empty class",
+        "unreadable",
+        "small",
+        "operation",
+        "jpeg",
+        "valid",
+        "inside",
+        "file",
+        "below a file",
+        "unwritable",
+    ],
+)
 def test_bad_input_ends_in_one_clear_line(name, pets, tmp_path):
     if name == "unwritable" and os.geteuid() == 0:
         pytest.skip("root may write everywhere")
@@ -183,8 +213,19 @@ def test_bad_input_ends_in_one_clear_line(name, pets, tmp_path):
 
 def test_as_a_program(pets, tmp_path):
     """The whole way: a process, its exit status, and stdout with one JSON object and no progress bar."""
-    command = [sys.executable, "-m", "helpers", "augment", "--data", f"folder:{pets}", "--out", str(tmp_path / "a"),
-               "--copies", "1", "--json"]  # fmt: skip
+    command = [
+        sys.executable,
+        "-m",
+        "helpers",
+        "augment",
+        "--data",
+        f"folder:{pets}",
+        "--out",
+        str(tmp_path / "a"),
+        "--copies",
+        "1",
+        "--json",
+    ]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0 and done.stderr == "" and json.loads(done.stdout)["files"] == 36
     done = subprocess.run([*command, "--crop", "99"], cwd=ROOT, capture_output=True, text=True)

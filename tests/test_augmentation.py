@@ -51,8 +51,14 @@ def each(function, x, *parameters):
 
 
 @settings(deadline=None, max_examples=40)
-@given(st.integers(0, 9), st.sampled_from([1, 3, 4]), st.integers(1, 17), st.integers(1, 17), st.booleans(),
-       st.integers(0, 2**31))  # fmt: skip
+@given(
+    st.integers(0, 9),
+    st.sampled_from([1, 3, 4]),
+    st.integers(1, 17),
+    st.integers(1, 17),
+    st.booleans(),
+    st.integers(0, 2**31),
+)
 def test_flips_are_numpy_and_torchvision_byte_for_byte(n, c, h, w, floating, seed):
     x, mask = pictures(n, c, h, w, seed), torch.rand(n, generator=generator(seed)) < 0.5
     x = x / 255 if floating else x
@@ -103,8 +109,12 @@ def test_erase_is_torchvision():
     for value in (0, 200):
         theirs = each(
             lambda p, i, j, h, w, value=value: V.erase(p, i, j, h, w, torch.tensor(value, dtype=p.dtype)),
-            x, top, left, height, width,
-        )  # fmt: skip
+            x,
+            top,
+            left,
+            height,
+            width,
+        )
         assert torch.equal(A.erase(x, top, left, height, width, value), theirs)
 
 
@@ -148,9 +158,11 @@ def test_tv_tensors_take_boxes_and_masks_along():
     kept = 0
     for mask, box in zip(masks, boxes):
         sample = {
-            "image": tv_tensors.Image(mask * 255), "mask": tv_tensors.Mask(mask), "labels": torch.tensor([0]),
+            "image": tv_tensors.Image(mask * 255),
+            "mask": tv_tensors.Mask(mask),
+            "labels": torch.tensor([0]),
             "boxes": tv_tensors.BoundingBoxes(box, format="XYXY", canvas_size=mask.shape[-2:]),
-        }  # fmt: skip
+        }
         out = transform(sample)
         if len(out["boxes"]):
             kept += 1
@@ -173,8 +185,11 @@ def test_colours_are_torchvision(c):
     factor[:2], turn[:3] = torch.tensor([0.0, 1.0]), torch.tensor([0.0, 0.5, -0.5])
     x[5] = x[5, :, :1, :1]  # a single colour
     x[6] = x[6, :1]  # grey
-    for ours, theirs in ((A.brightness, V.adjust_brightness), (A.contrast, V.adjust_contrast),
-                         (A.saturation, V.adjust_saturation)):  # fmt: skip
+    for ours, theirs in (
+        (A.brightness, V.adjust_brightness),
+        (A.contrast, V.adjust_contrast),
+        (A.saturation, V.adjust_saturation),
+    ):
         assert torch.equal(ours(x, factor), each(theirs, x, factor)), ours
         torch.testing.assert_close(ours(x / 255, factor), each(theirs, x / 255, factor), rtol=0, atol=2e-7)
     off = (A.hue(x, turn).int() - each(V.adjust_hue, x, turn).int()).abs()
@@ -197,9 +212,7 @@ def test_affine_is_torchvision():
     dx, dy = (20 * u[3:] - 10).round()
 
     def theirs(picture, angle, dx, dy, scale, shear):
-        return V.affine(
-            picture, angle, [int(dx), int(dy)], scale, [shear, 0.0], v2.InterpolationMode.BILINEAR
-        )
+        return V.affine(picture, angle, [int(dx), int(dy)], scale, [shear, 0.0], v2.InterpolationMode.BILINEAR)
 
     off = A.affine(x, angle, dx, dy, scale, shear).int() - each(theirs, x, angle, dx, dy, scale, shear).int()
     assert off.abs().max() <= 1 and (off != 0).double().mean() < 1e-3
@@ -341,8 +354,7 @@ def test_one_draw_for_the_whole_batch_would_be_caught():
 
 
 @pytest.mark.parametrize(
-    "augment, low, high",
-    [(A.RandomAffine(degrees=30), -30, 30), (A.ColorJitter(brightness=0.4), 0.6, 1.4)],
+    "augment, low, high", [(A.RandomAffine(degrees=30), -30, 30), (A.ColorJitter(brightness=0.4), 0.6, 1.4)]
 )
 def test_ranges(augment, low, high, monkeypatch):
     seen = {}
@@ -380,11 +392,19 @@ def test_probability_zero_and_one():
 
 
 EVERY = [
-    A.RandomFlip(), A.RandomFlip(vertical=True), A.RandomCrop(16), A.RandomCrop(20, padding=4),
-    A.RandomCrop((20, 28), padding=3, mode="reflect"), A.RandomAffine(20, 0.1, (0.9, 1.1), 5),
-    A.ColorJitter(0.2, 0.2, 0.2, 0.1), A.RandomErasing(), A.MixUp(4), A.CutMix(4),
-    A.Compose(A.RandomFlip(), A.RandomCrop(16), A.MixUp(4)), A.PerImage(v2.TrivialAugmentWide()),
-]  # fmt: skip
+    A.RandomFlip(),
+    A.RandomFlip(vertical=True),
+    A.RandomCrop(16),
+    A.RandomCrop(20, padding=4),
+    A.RandomCrop((20, 28), padding=3, mode="reflect"),
+    A.RandomAffine(20, 0.1, (0.9, 1.1), 5),
+    A.ColorJitter(0.2, 0.2, 0.2, 0.1),
+    A.RandomErasing(),
+    A.MixUp(4),
+    A.CutMix(4),
+    A.Compose(A.RandomFlip(), A.RandomCrop(16), A.MixUp(4)),
+    A.PerImage(v2.TrivialAugmentWide()),
+]
 
 
 @pytest.mark.parametrize("augment", EVERY, ids=lambda a: type(a).__name__)
@@ -428,8 +448,17 @@ def test_in_the_training_loop():
         runs.append([])
         model = torch.nn.Linear(25, 1)
         optimizer = torch.optim.SGD(model.parameters(), 0.01)
-        fit(model, Tensors(x, torch.zeros(64)), step=step, optimizer=optimizer,
-            epochs=2, batch_size=16, augment=augment, seed=seed, device="cpu")  # fmt: skip
+        fit(
+            model,
+            Tensors(x, torch.zeros(64)),
+            step=step,
+            optimizer=optimizer,
+            epochs=2,
+            batch_size=16,
+            augment=augment,
+            seed=seed,
+            device="cpu",
+        )
     first, again, other = runs
     assert all(torch.equal(a, b) for a, b in zip(first, again)) and not torch.equal(first[0], other[0])
     assert len(first) == 8
@@ -465,7 +494,7 @@ def test_per_image_is_torchvision():
         (lambda: A.ColorJitter(hue=0.7), "0 to 0.5, not 0.7"),
         (lambda: pitfalls.arrows(7), "7 is odd"),
     ],
-)  # fmt: skip
+)
 def test_bad_batches_end_in_one_clear_line(call, says):
     with pytest.raises(UserError) as error:
         call()
@@ -739,7 +768,7 @@ def test_resume_after_the_disk_was_full(tmp_path, monkeypatch):
     source, out, whole = tree(tmp_path / "in"), tmp_path / "out", tmp_path / "whole"
     copies.write_copies(source, whole, 3)
     honest, names = copies._write, [row["file"] for row in manifest(whole)]
-    beyond = {out / name for name in names[len(names) // 2:]}   # several threads write: say which, not how many
+    beyond = {out / name for name in names[len(names) // 2 :]}  # several threads write: say which, not how many
 
     def full(path, data):
         if path in beyond:
@@ -861,9 +890,23 @@ def bad(name, tmp_path):
 
 
 FAULTS = [
-    "missing", "no classes", "empty class", "unreadable", "truncated", "small", "one picture", "two classes",
-    "two splits", "inside", "itself", "file", "unwritable", "operation", "copies", "jpeg",
-]  # fmt: skip
+    "missing",
+    "no classes",
+    "empty class",
+    "unreadable",
+    "truncated",
+    "small",
+    "one picture",
+    "two classes",
+    "two splits",
+    "inside",
+    "itself",
+    "file",
+    "unwritable",
+    "operation",
+    "copies",
+    "jpeg",
+]
 
 
 @pytest.mark.parametrize("name", FAULTS)

@@ -13,8 +13,11 @@ from helpers.experiments import EXPERIMENTS, Record, arms
 from helpers.training import Tensors
 
 NAMES = [name for name in EXPERIMENTS if name.startswith("augmentation-")]
-METRICS = {"augmentation-gap": {"train", "test", "tta"}, "augmentation-leak": {"valid", "fresh", "shared"},
-           "augmentation-flip-digits": {"accuracy", "6 and 9", "2 and 5", "0 and 8"}}  # fmt: skip
+METRICS = {
+    "augmentation-gap": {"train", "test", "tta"},
+    "augmentation-leak": {"valid", "fresh", "shared"},
+    "augmentation-flip-digits": {"accuracy", "6 and 9", "2 and 5", "0 and 8"},
+}
 
 
 @pytest.mark.parametrize("name", NAMES)

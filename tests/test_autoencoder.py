@@ -250,20 +250,23 @@ def tiny(**config):
     return ae.build(**({"kind": "dense", "shape": (1, 8, 8), "latent": 2} | config))
 
 
-@pytest.mark.parametrize("call, words", [
-    (lambda: tiny(kind="deep"), "no autoencoder 'deep'; choose one of dense, conv, linear"),
-    (lambda: tiny(loss="mae"), "no loss 'mae'"),
-    (lambda: tiny(latent=0), "not 0"),
-    (lambda: tiny(kind="conv", shape=(1, 10, 8)), "10 x 8 is not divisible by 4"),
-    (lambda: ae.sets("cifar"), "no data set 'cifar'; choose one of mnist5k"),
-    (lambda: ae.train("digits", noise=-1, epochs=1), "standard deviation"),
-    (lambda: ae.fit_pictures(tiny(), torch.rand(9, 1, 8, 8) * 16, epochs=1), r"run from .* to 1\d.*: .*rescale"),
-    (lambda: ae.fit_pictures(tiny(), torch.full((9, 1, 8, 8), torch.nan), epochs=1), "run from nan to nan"),
-    (lambda: ae.fit_pictures(tiny(), torch.rand(9, 1, 4, 4), epochs=1), r"for pictures \(1, 8, 8\), not \(1, 4"),
-    (lambda: ae.fit_pictures(tiny(), torch.empty(0, 1, 8, 8), epochs=1), "must be a picture"),
-    (lambda: ae.encode(tiny(), torch.rand(3, 64)), r"not \(3, 64\)"),
-    (lambda: ae.fit_linear(torch.rand(3, 1, 8, 8), 4), "3 pictures of 64 pixels have at most 3"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "call, words",
+    [
+        (lambda: tiny(kind="deep"), "no autoencoder 'deep'; choose one of dense, conv, linear"),
+        (lambda: tiny(loss="mae"), "no loss 'mae'"),
+        (lambda: tiny(latent=0), "not 0"),
+        (lambda: tiny(kind="conv", shape=(1, 10, 8)), "10 x 8 is not divisible by 4"),
+        (lambda: ae.sets("cifar"), "no data set 'cifar'; choose one of mnist5k"),
+        (lambda: ae.train("digits", noise=-1, epochs=1), "standard deviation"),
+        (lambda: ae.fit_pictures(tiny(), torch.rand(9, 1, 8, 8) * 16, epochs=1), r"run from .* to 1\d.*: .*rescale"),
+        (lambda: ae.fit_pictures(tiny(), torch.full((9, 1, 8, 8), torch.nan), epochs=1), "run from nan to nan"),
+        (lambda: ae.fit_pictures(tiny(), torch.rand(9, 1, 4, 4), epochs=1), r"for pictures \(1, 8, 8\), not \(1, 4"),
+        (lambda: ae.fit_pictures(tiny(), torch.empty(0, 1, 8, 8), epochs=1), "must be a picture"),
+        (lambda: ae.encode(tiny(), torch.rand(3, 64)), r"not \(3, 64\)"),
+        (lambda: ae.fit_linear(torch.rand(3, 1, 8, 8), 4), "3 pictures of 64 pixels have at most 3"),
+    ],
+)
 def test_errors_are_one_clear_line(call, words):
     with pytest.raises(UserError, match=words) as e:
         call()

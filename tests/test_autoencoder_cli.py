@@ -19,8 +19,23 @@ ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
 
 
 def arguments(out, *more):
-    return ["autoencoder", "train", "--data", "digits", "--kind", "dense", "--latent", "4", "--batch-size", "128",
-            "--device", "cpu", "--out", str(out), *map(str, more)]  # fmt: skip
+    return [
+        "autoencoder",
+        "train",
+        "--data",
+        "digits",
+        "--kind",
+        "dense",
+        "--latent",
+        "4",
+        "--batch-size",
+        "128",
+        "--device",
+        "cpu",
+        "--out",
+        str(out),
+        *map(str, more),
+    ]
 
 
 def here(*words):
@@ -36,8 +51,9 @@ def command(*words, launcher=()):
 
 
 def shell(*words, launcher=()):
-    return subprocess.run(command(*words, launcher=launcher), cwd=ROOT, env=ENVIRONMENT, capture_output=True,
-                          text=True, timeout=300)  # fmt: skip
+    return subprocess.run(
+        command(*words, launcher=launcher), cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True, timeout=300
+    )
 
 
 def weights(out):
@@ -78,10 +94,17 @@ def test_noise_and_loss_reach_the_model(tmp_path):
     assert autoencoder.load(tmp_path / "run" / "model.safetensors").loss == "mse"
 
 
-@pytest.mark.parametrize("more, words", [
-    (("--data", "nonsense"), "'nonsense'"), (("--kind", "deep"), "'deep'"), (("--loss", "mae"), "'mae'"),
-    (("--noise", "-1"), "--noise"), (("--noise", "nan"), "--noise"), (("--device", "cuda:99"), "cuda:99"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "more, words",
+    [
+        (("--data", "nonsense"), "'nonsense'"),
+        (("--kind", "deep"), "'deep'"),
+        (("--loss", "mae"), "'mae'"),
+        (("--noise", "-1"), "--noise"),
+        (("--noise", "nan"), "--noise"),
+        (("--device", "cuda:99"), "cuda:99"),
+    ],
+)
 def test_bad_input_ends_in_one_line(tmp_path, more, words):
     done = here(*arguments(tmp_path / "run", "--epochs", 1, *more))
     assert done.exit_code == 2 and done.stdout == "", done.output
@@ -106,8 +129,9 @@ def test_killed_and_resumed_equals_never_stopped(trained, tmp_path):
     """kill -9 after the second epoch, go on in another process: the same bytes."""
     out, whole = trained
     words = arguments(tmp_path / "cut", "--epochs", 6, "--lr", 3e-3, "--seed", 2, "--json")
-    with subprocess.Popen(command(*words), cwd=ROOT, env=ENVIRONMENT, stdout=subprocess.PIPE,
-                          stderr=subprocess.PIPE, text=True) as process:  # fmt: skip
+    with subprocess.Popen(
+        command(*words), cwd=ROOT, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
         for line in process.stderr:
             if line.startswith("epoch 2"):
                 process.send_signal(signal.SIGKILL)

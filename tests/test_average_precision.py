@@ -8,13 +8,26 @@ import pytest
 from helpers import average_precision as ap
 from helpers.data import UserError
 
-NAMES = ["map", "map50", "map75", "map_small", "map_medium", "map_large",
-         "ar1", "ar10", "ar100", "ar_small", "ar_medium", "ar_large"]
+NAMES = [
+    "map",
+    "map50",
+    "map75",
+    "map_small",
+    "map_medium",
+    "map_large",
+    "ar1",
+    "ar10",
+    "ar100",
+    "ar_small",
+    "ar_medium",
+    "ar_large",
+]
 
 
 def with_pycocotools(truth, results):
     from pycocotools.coco import COCO
     from pycocotools.cocoeval import COCOeval
+
     coco = COCO()
     coco.dataset = truth
     coco.createIndex()
@@ -23,13 +36,21 @@ def with_pycocotools(truth, results):
 
 def with_faster_coco_eval(truth, results):
     from faster_coco_eval import COCO, COCOeval_faster
+
     coco = COCO(truth)
     return COCOeval_faster(coco, coco.loadRes(results), "bbox")
 
 
-EVALUATORS = [pytest.param(with_faster_coco_eval, id="faster-coco-eval"),
-              pytest.param(with_pycocotools, id="pycocotools", marks=pytest.mark.skipif(
-                  importlib.util.find_spec("pycocotools") is None, reason="pycocotools is not installed"))]
+EVALUATORS = [
+    pytest.param(with_faster_coco_eval, id="faster-coco-eval"),
+    pytest.param(
+        with_pycocotools,
+        id="pycocotools",
+        marks=pytest.mark.skipif(
+            importlib.util.find_spec("pycocotools") is None, reason="pycocotools is not installed"
+        ),
+    ),
+]
 
 
 def as_coco(detections, truths, classes):
@@ -40,13 +61,31 @@ def as_coco(detections, truths, classes):
             xywh = [*box[:2], *(box[2:] - box[:2])]
             crowd = int(truth["crowd"][j]) if "crowd" in truth else 0
             area = truth["area"][j] if "area" in truth else xywh[2] * xywh[3]
-            annotations.append({"id": len(annotations) + 1, "image_id": i + 1, "iscrowd": crowd,
-                                "category_id": int(truth["labels"][j]), "bbox": xywh, "area": float(area)})
+            annotations.append(
+                {
+                    "id": len(annotations) + 1,
+                    "image_id": i + 1,
+                    "iscrowd": crowd,
+                    "category_id": int(truth["labels"][j]),
+                    "bbox": xywh,
+                    "area": float(area),
+                }
+            )
         for box, score, label in zip(found["boxes"], found["scores"], found["labels"]):
-            results.append({"image_id": i + 1, "category_id": int(label), "score": float(score),
-                            "bbox": [*box[:2], *(box[2:] - box[:2])]})
-    return {"info": {}, "images": [{"id": i + 1, "width": 600, "height": 600} for i in range(len(truths))],
-            "categories": [{"id": k, "name": str(k)} for k in classes], "annotations": annotations}, results
+            results.append(
+                {
+                    "image_id": i + 1,
+                    "category_id": int(label),
+                    "score": float(score),
+                    "bbox": [*box[:2], *(box[2:] - box[:2])],
+                }
+            )
+    return {
+        "info": {},
+        "images": [{"id": i + 1, "width": 600, "height": 600} for i in range(len(truths))],
+        "categories": [{"id": k, "name": str(k)} for k in classes],
+        "annotations": annotations,
+    }, results
 
 
 def reference(evaluator, detections, truths, classes, areas=None, max_detections=None):
@@ -78,7 +117,7 @@ def scenes(seed, pictures=12, classes=4, most=14, crowds=0.0, ties=False, whole=
         wrong = rng.random(len(found)) < 0.15
         found_labels = np.concatenate([labels[again], rng.integers(1, classes + 1, len(extra))])
         found_labels[wrong] = rng.integers(1, classes + 1, wrong.sum())
-        if whole:                                 # whole pixels: equal overlaps, IoU exactly at thresholds
+        if whole:  # whole pixels: equal overlaps, IoU exactly at thresholds
             boxes, found = boxes.round(-1), found.round(-1)
         if ties:
             scores = scores.round(1)
@@ -107,10 +146,15 @@ def assert_equal(ours, theirs, standard=True):
         assert np.abs(values - np.asarray(theirs.stats)[:12]).max() < 1e-10
 
 
-CASES = {"plain": {}, "crowds": {"crowds": 0.25}, "ties": {"ties": True},
-         "whole": {"whole": True, "ties": True}, "whole_crowds": {"whole": True, "crowds": 0.3, "ties": True},
-         "tight": {"spread": 0.02},
-         "many": {"pictures": 3, "most": 150, "classes": 1}}
+CASES = {
+    "plain": {},
+    "crowds": {"crowds": 0.25},
+    "ties": {"ties": True},
+    "whole": {"whole": True, "ties": True},
+    "whole_crowds": {"whole": True, "crowds": 0.3, "ties": True},
+    "tight": {"spread": 0.02},
+    "many": {"pictures": 3, "most": 150, "classes": 1},
+}
 
 
 @pytest.mark.parametrize("evaluator", EVALUATORS)
@@ -139,11 +183,11 @@ def nothing():
 @pytest.mark.parametrize("evaluator", EVALUATORS)
 def test_equals_coco_where_something_is_missing(evaluator):
     detections, truths = scenes(7)
-    detections[0], detections[3] = nothing(), nothing()                      # pictures without detections
-    truths[1], truths[3] = nothing(), nothing()                              # pictures without objects
-    for found in detections:                                                 # a class that is never found
+    detections[0], detections[3] = nothing(), nothing()  # pictures without detections
+    truths[1], truths[3] = nothing(), nothing()  # pictures without objects
+    for found in detections:  # a class that is never found
         found["labels"] = np.where(found["labels"] == 2, 1, found["labels"])
-    for truth in truths:                                                     # a class that does not exist
+    for truth in truths:  # a class that does not exist
         truth["labels"] = np.where(truth["labels"] == 3, 1, truth["labels"])
     ours = ap.evaluate(detections, truths)
     assert ours.ap(label=2) == 0 and np.isnan(ours.ap(label=3))
@@ -206,6 +250,7 @@ def test_curve_is_the_mean_of_the_classes():
 
 # ---------------------------------------------------------------- mistakes and confidence
 
+
 def picture(*rows):
     """Rows (x, label, score): boxes 10 wide and high at x."""
     rows = np.array(rows, dtype=float).reshape(-1, 3)
@@ -215,15 +260,24 @@ def picture(*rows):
 
 def test_each_kind_of_mistake_is_found():
     truth = picture((0, 1, 0), (100, 1, 0), (200, 1, 0), (300, 1, 0), (400, 1, 0))
-    found = picture((0, 1, .9),        # correct
-                    (1, 1, .8),        # duplicate: IoU 9/11, its object is taken
-                    (106, 1, .7),      # localisation: IoU 4/16
-                    (201, 2, .7),      # class
-                    (306, 2, .7),      # both
-                    (500, 1, .7))      # background
+    found = picture(
+        (0, 1, 0.9),  # correct
+        (1, 1, 0.8),  # duplicate: IoU 9/11, its object is taken
+        (106, 1, 0.7),  # localisation: IoU 4/16
+        (201, 2, 0.7),  # class
+        (306, 2, 0.7),  # both
+        (500, 1, 0.7),
+    )  # background
     counts = ap.sort_mistakes([found], [truth])
-    assert counts == {"correct": 1, "duplicate": 1, "localisation": 1, "class": 1, "both": 1, "background": 1,
-                      "missed": 2}                        # at 300 (only `both` points there) and at 400
+    assert counts == {
+        "correct": 1,
+        "duplicate": 1,
+        "localisation": 1,
+        "class": 1,
+        "both": 1,
+        "background": 1,
+        "missed": 2,
+    }  # at 300 (only `both` points there) and at 400
 
 
 def test_mistakes_are_a_partition():
@@ -236,22 +290,22 @@ def test_mistakes_are_a_partition():
         found = sum(counts.values()) - counts["missed"]
         assert n - 8 * crowds <= found <= n
         everything = ap.evaluate(detections, truths, thresholds=[threshold], max_detections=(1000,))
-        objects = [sum(((t["labels"] == label) & ~t["crowd"]).sum() for t in truths)
-                   for label in everything.labels]
+        objects = [sum(((t["labels"] == label) & ~t["crowd"]).sum() for t in truths) for label in everything.labels]
         hits = np.nansum(everything.recall[0, :, 0, 0] * objects)
-        assert counts["correct"] == round(hits)           # the hits that `evaluate` counts
+        assert counts["correct"] == round(hits)  # the hits that `evaluate` counts
 
 
 def test_ignored_objects_are_no_mistakes():
     truth = picture((0, 1, 0), (100, 1, 0)) | {"ignore": [False, True]}
-    assert ap.sort_mistakes([picture((0, 1, .9), (100, 1, .8))], [truth]) == dict.fromkeys(ap.KINDS, 0) | {
-        "correct": 1}
+    assert ap.sort_mistakes([picture((0, 1, 0.9), (100, 1, 0.8))], [truth]) == dict.fromkeys(ap.KINDS, 0) | {
+        "correct": 1
+    }
     assert sum(ap.sort_mistakes([picture()], [truth]).values()) == 1
 
 
 def test_calibration_by_hand():
     truth = picture((0, 1, 0), (100, 1, 0))
-    found = picture((0, 1, .95), (105, 1, .92), (100, 2, .15))    # IoU 1, 1/3 and, wrong class, 0
+    found = picture((0, 1, 0.95), (105, 1, 0.92), (100, 2, 0.15))  # IoU 1, 1/3 and, wrong class, 0
     result = ap.calibration([found], [truth])
     assert result["n"].tolist() == [0, 1, 0, 0, 0, 0, 0, 0, 0, 2]
     assert result["iou"][9] == pytest.approx(2 / 3) and result["iou"][1] == 0 and np.isnan(result["iou"][0])
@@ -260,10 +314,12 @@ def test_calibration_by_hand():
     assert np.isnan(ap.calibration([nothing()], [truth])["error"])
 
 
-@pytest.mark.parametrize("change, what", [({"scores": [1.0]}, "2 boxes but 1 scores"),
-                                          ({"scores": [1.0, np.nan]}, "scores that are not finite")])
+@pytest.mark.parametrize(
+    "change, what",
+    [({"scores": [1.0]}, "2 boxes but 1 scores"), ({"scores": [1.0, np.nan]}, "scores that are not finite")],
+)
 def test_bad_input_is_explained(change, what):
-    good = picture((0, 1, .9), (5, 1, .8))
+    good = picture((0, 1, 0.9), (5, 1, 0.8))
     with pytest.raises(UserError, match=f"detections of picture 0: .*{what}|{what}"):
         ap.evaluate([good | change], [good])
     with pytest.raises(UserError, match="1 pictures, but ground truth of 0"):

@@ -2,6 +2,7 @@
 
 DLM_BOOK=FOLDER tests a book that was built before (for example _build/html). The browser tests need Chromium.
 """
+
 import os
 import re
 import shutil
@@ -20,10 +21,27 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 pytest.importorskip("jupyter_book", reason="the book extra is not installed")
-FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
-         "--disable-background-networking", "--disable-component-update"]
-LOADED = {"script": "src", "img": "src", "source": "src", "iframe": "src", "video": "src", "audio": "src",
-          "object": "data", "embed": "src", "link": "href"}
+FLAGS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-sync",
+    "--disable-background-networking",
+    "--disable-component-update",
+]
+LOADED = {
+    "script": "src",
+    "img": "src",
+    "source": "src",
+    "iframe": "src",
+    "video": "src",
+    "audio": "src",
+    "object": "data",
+    "embed": "src",
+    "link": "href",
+}
 
 
 @pytest.fixture(scope="session")
@@ -34,9 +52,23 @@ def book():
         return
     with tempfile.TemporaryDirectory(prefix="dlm-book-") as out:
         began = time.monotonic()
-        run = subprocess.run([sys.executable, "-c", "from jupyter_book.cli.main import main; main()", "build",
-                              str(ROOT), "--all", "-W", "-n", "--keep-going", "--path-output", out],
-                             capture_output=True, text=True)
+        run = subprocess.run(
+            [
+                sys.executable,
+                "-c",
+                "from jupyter_book.cli.main import main; main()",
+                "build",
+                str(ROOT),
+                "--all",
+                "-W",
+                "-n",
+                "--keep-going",
+                "--path-output",
+                out,
+            ],
+            capture_output=True,
+            text=True,
+        )
         assert run.returncode == 0, run.stdout[-3000:] + run.stderr[-3000:]
         seconds = time.monotonic() - began
         assert seconds < 60, f"`make book` took {seconds:.0f} s; a minute is the limit"
@@ -52,6 +84,7 @@ def pages(book):
 
 class Page(HTMLParser):
     """What a page links to, what it loads, its ids, and the pictures without alternative text."""
+
     def __init__(self, html):
         super().__init__()
         self.links, self.loads, self.ids, self.silent = [], [], set(), []
@@ -80,13 +113,17 @@ def faults(site):
                 if target in page.loads:
                     yield f"{name} loads {target}"
                 continue
-            if link.scheme:                                         # mailto:, data:, javascript:
+            if link.scheme:  # mailto:, data:, javascript:
                 continue
             where = os.path.normpath(os.path.join(os.path.dirname(name), unquote(link.path))) if link.path else name
             if where not in site:
                 yield f"{name} -> {target}: no such file"
-            elif link.fragment and where in parsed and unquote(link.fragment) not in parsed[where].ids \
-                    and target in page.links:
+            elif (
+                link.fragment
+                and where in parsed
+                and unquote(link.fragment) not in parsed[where].ids
+                and target in page.links
+            ):
                 yield f"{name} -> {target}: no such place on the page"
         for source in page.silent:
             yield f"{name}: picture {source} without alternative text"
@@ -100,13 +137,19 @@ def test_links(book):
     assert not found, "\n".join(found)
 
 
-@pytest.mark.parametrize("html, fault", [
-    ('<a href="gone.html">', "no such file"), ('<a href="b.html#gone">', "no such place"),
-    ('<a href="#gone">', "no such place"), ('<img src="gone.png" alt="x">', "no such file"),
-    ('<img src="c.png">', "without alternative text"), ('<script src="https://cdn.example/x.js"></script>', "loads"),
-    ('<link rel="stylesheet" href="//cdn.example/x.css">', "loads"),
-    ('<meta http-equiv="refresh" content="0; url=gone.html">', "no such file"),
-])
+@pytest.mark.parametrize(
+    "html, fault",
+    [
+        ('<a href="gone.html">', "no such file"),
+        ('<a href="b.html#gone">', "no such place"),
+        ('<a href="#gone">', "no such place"),
+        ('<img src="gone.png" alt="x">', "no such file"),
+        ('<img src="c.png">', "without alternative text"),
+        ('<script src="https://cdn.example/x.js"></script>', "loads"),
+        ('<link rel="stylesheet" href="//cdn.example/x.css">', "loads"),
+        ('<meta http-equiv="refresh" content="0; url=gone.html">', "no such file"),
+    ],
+)
 def test_each_fault_is_found(html, fault):
     clean = '<a href="b.html#there"></a><a id="here" href="#here"></a><a href="https://example.org"></a>'
     site = {"a.html": clean, "b.html": '<p id="there">', "c.png": None}
@@ -144,8 +187,11 @@ def test_solutions_are_folded_and_holes_are_holes(book):
 def test_every_claim_is_in_the_ledger_and_leads_to_its_card(book):
     ledger = Page((book / "book/ledger.html").read_text(encoding="utf-8"))
     told = {link.removeprefix("../") for link in ledger.links if "#claim-" in link}
-    made = {f"{name}#{card}" for name in lectures(book)
-            for card in re.findall(r'id="(claim-[0-9a-f]{8})"', (book / name).read_text(encoding="utf-8"))}
+    made = {
+        f"{name}#{card}"
+        for name in lectures(book)
+        for card in re.findall(r'id="(claim-[0-9a-f]{8})"', (book / name).read_text(encoding="utf-8"))
+    }
     assert told == made and len(made) > 20
 
 
@@ -162,7 +208,7 @@ def test_lectures_are_stamped_linked_and_can_be_taken_along(book):
 def test_headings_come_in_order(book):
     for name in pages(book):
         article = re.search(r'(?s)<article class="bd-article.*?</article>', (book / name).read_text(encoding="utf-8"))
-        if article is None:                         # the page at the root only sends on; search has no article
+        if article is None:  # the page at the root only sends on; search has no article
             continue
         levels = [int(level) for level in re.findall(r"<h([1-6])[ >]", article[0])]
         assert levels[:1] == [1] and levels.count(1) == 1, name
@@ -189,11 +235,15 @@ def test_one_setting_turns_the_buttons_on(tmp_path):
     named = config.replace('repository: {url: ""', 'repository: {url: "https://github.com/someone/book"')
     assert named != config
     (tmp_path / "_config.yml").write_text(named, encoding="utf-8")
-    toc = re.sub(r"(?m)^ +- file: notebooks/(?!06_transfer|07_image).*\n", "",
-                 (ROOT / "_toc.yml").read_text(encoding="utf-8"))
+    toc = re.sub(
+        r"(?m)^ +- file: notebooks/(?!06_transfer|07_image).*\n", "", (ROOT / "_toc.yml").read_text(encoding="utf-8")
+    )
     (tmp_path / "_toc.yml").write_text(toc, encoding="utf-8")
-    run = subprocess.run([sys.executable, "-c", "from jupyter_book.cli.main import main; main()", "build",
-                          str(tmp_path)], capture_output=True, text=True)
+    run = subprocess.run(
+        [sys.executable, "-c", "from jupyter_book.cli.main import main; main()", "build", str(tmp_path)],
+        capture_output=True,
+        text=True,
+    )
     assert run.returncode == 0, run.stdout[-2000:] + run.stderr[-2000:]
     links = Page((tmp_path / "_build/html/notebooks/06_transfer_learning.html").read_text(encoding="utf-8")).links
     for place in (*PUBLIC, "issues/new"):
@@ -203,8 +253,11 @@ def test_one_setting_turns_the_buttons_on(tmp_path):
 def test_pages_are_small(book):
     heavy = {}
     for name in pages(book):
-        own = {os.path.normpath(os.path.join(os.path.dirname(name), urlsplit(src).path))
-               for src in Page((book / name).read_text(encoding="utf-8")).loads if "_images" in src}
+        own = {
+            os.path.normpath(os.path.join(os.path.dirname(name), urlsplit(src).path))
+            for src in Page((book / name).read_text(encoding="utf-8")).loads
+            if "_images" in src
+        }
         heavy[name] = (book / name).stat().st_size + sum((book / image).stat().st_size for image in own)
     assert {name: size for name, size in heavy.items() if size > 2.5e6} == {}
 
@@ -213,7 +266,7 @@ def test_glossary_has_no_blank_and_one_word_for_one_thing():
     source = (ROOT / "book" / "glossary.md").read_text(encoding="utf-8").partition("{glossary}\n")[2]
     terms = re.findall(r"^(\S.*)\n  \*\*(.+?)\.\*\* (\S.+)$", source.rpartition("```")[0], re.M)
     assert len(terms) >= 120
-    assert 2 * len(terms) == len([line for line in source.splitlines() if line and line != "```"])   # none missed
+    assert 2 * len(terms) == len([line for line in source.splitlines() if line and line != "```"])  # none missed
     english, korean = [term[0] for term in terms], [term[1] for term in terms]
     assert english == sorted(english, key=str.lower)
     assert len(set(english)) == len(english) and len(set(korean)) == len(korean)
@@ -222,8 +275,12 @@ def test_glossary_has_no_blank_and_one_word_for_one_thing():
 
 def test_every_term_of_the_glossary_is_used_by_a_lecture(book):
     known = re.findall(r'id="(term-[^"]+)"', (book / "book/glossary.html").read_text(encoding="utf-8"))
-    used = {link.partition("#")[2] for name in lectures(book)
-            for link in Page((book / name).read_text(encoding="utf-8")).links if "glossary.html#term-" in link}
+    used = {
+        link.partition("#")[2]
+        for name in lectures(book)
+        for link in Page((book / name).read_text(encoding="utf-8")).links
+        if "glossary.html#term-" in link
+    }
     assert len(known) >= 120
     assert [term for term in known if term not in used] == [], "use them, or take them out of book/glossary.md"
 
@@ -271,6 +328,7 @@ def page(browser, site):
 
 def axe():
     import axe_playwright_python
+
     return (Path(axe_playwright_python.__file__).parent / "axe.min.js").read_text(encoding="utf-8")
 
 
@@ -294,8 +352,8 @@ def settle(page):
     page.evaluate("async () => { if (window.MathJax?.startup) await MathJax.startup.promise; }")
     page.evaluate("() => document.fonts.ready.then(() => true)")
     page.wait_for_timeout(400)
-    calm = 0                                            # looks in a row that found it done
-    for _ in range(300):                                # its timer starts anew whenever the page changes
+    calm = 0  # looks in a row that found it done
+    for _ in range(300):  # its timer starts anew whenever the page changes
         calm = calm + 1 if page.evaluate(SCROLLS) else 0
         if calm == 5:
             break
@@ -341,7 +399,7 @@ def test_what_scrolls_later_is_open_to_the_keyboard(book, site, page):
 def test_every_page_in_the_browser(book, site, page):
     found, script = [], axe()
     for name in pages(book):
-        if name == "index.html":            # only sends on to the front page
+        if name == "index.html":  # only sends on to the front page
             continue
         found += [f"{name}, {line}" for line in looked_at(page, site + name, script)]
         found += [f"{name}, {line}" for line in page.faults]
@@ -352,18 +410,23 @@ def test_every_page_in_the_browser(book, site, page):
 def test_the_browser_tests_see_faults(book, site, page):
     """A page with a foreign script, a picture without text, poor contrast, a thing too wide and a bad equation."""
     html = (book / "book/howto.html").read_text(encoding="utf-8")
-    bad = ('<img src="x.png"><p style="color:#aaa;background:#bbb">poor</p><div style="width:3000px">wide</div>'
-           r'<script>console.error("oops"); fetch("http://127.0.0.1:9/")</script>')
-    page.route("**/bad.html", lambda route: route.fulfill(body=html.replace("</article>", bad + "</article>"),
-                                                          content_type="text/html"))
+    bad = (
+        '<img src="x.png"><p style="color:#aaa;background:#bbb">poor</p><div style="width:3000px">wide</div>'
+        r'<script>console.error("oops"); fetch("http://127.0.0.1:9/")</script>'
+    )
+    page.route(
+        "**/bad.html",
+        lambda route: route.fulfill(body=html.replace("</article>", bad + "</article>"), content_type="text/html"),
+    )
     found = "\n".join(looked_at(page, site + "book/bad.html", axe()) + page.faults)
     for fault in ("image-alt", "color-contrast", "px wide", "console: oops", "asks http://127.0.0.1:9", "404"):
         assert fault in found, fault
 
 
-@pytest.mark.parametrize("words, wanted", [
-    ("augmentation", "glossary"), ("freezing", "glossary"), ("동결", "glossary"), ("전이 학습", "syllabus"),
-])
+@pytest.mark.parametrize(
+    "words, wanted",
+    [("augmentation", "glossary"), ("freezing", "glossary"), ("동결", "glossary"), ("전이 학습", "syllabus")],
+)
 def test_search(site, page, words, wanted):
     page.goto(f"{site}search.html?q={words}")
     page.wait_for_selector("#search-results li a")

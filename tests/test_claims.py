@@ -107,8 +107,15 @@ def test_bounds_are_inclusive_and_failures_say_everything():
     assert issubclass(ClaimFailed, AssertionError)
 
 
-@pytest.mark.parametrize("bounds", [{}, {"at_least": 0, "at_most": 1}, {"at_least": 0, "between": (0, 1)},
-                                    {"at_least": 0, "at_most": 1, "between": (0, 1)}])  # fmt: skip
+@pytest.mark.parametrize(
+    "bounds",
+    [
+        {},
+        {"at_least": 0, "at_most": 1},
+        {"at_least": 0, "between": (0, 1)},
+        {"at_least": 0, "at_most": 1, "between": (0, 1)},
+    ],
+)
 def test_just_one_bound_is_needed(bounds):
     with pytest.raises(TypeError, match="just one of"):
         claim("x", 0.5, **bounds)
@@ -134,8 +141,9 @@ class Parsed(HTMLParser):
         self.text += data
 
 
-@pytest.mark.parametrize("sentence", ["frozen beats scratch", 'a < b & "c" > \'d\'', "<script>alert(1)</script>",
-                                      "전이 학습 ≥ 0.9"])  # fmt: skip
+@pytest.mark.parametrize(
+    "sentence", ["frozen beats scratch", "a < b & \"c\" > 'd'", "<script>alert(1)</script>", "전이 학습 ≥ 0.9"]
+)
 def test_cards_carry_their_figures_and_escape_their_text(sentence):
     card = Card(sentence, interval([0.91, 0.92, 0.93]), 0.88, None, "%", 3)
     page = Parsed(card._repr_html_())
@@ -143,8 +151,15 @@ def test_cards_carry_their_figures_and_escape_their_text(sentence):
     assert sentence in page.text and "holds" in page.text and "at least 0.880 %" in page.text
     attributes = page.tags[0][1]
     facts = json.loads(attributes["data-claim"])
-    assert facts == {"sentence": sentence, "mean": 0.92, "low": 0.89516, "high": 0.94484, "n": 3,
-                     "bound": "at least 0.880 %", "unit": "%"}  # fmt: skip
+    assert facts == {
+        "sentence": sentence,
+        "mean": 0.92,
+        "low": 0.89516,
+        "high": 0.94484,
+        "n": 3,
+        "bound": "at least 0.880 %",
+        "unit": "%",
+    }
     assert re.fullmatch("claim-[0-9a-f]{8}", attributes["id"])
     assert card._repr_html_() == Card(sentence, interval([0.91, 0.92, 0.93]), 0.88, None, "%", 3)._repr_html_()
     assert sentence in repr(card) and "<div" not in repr(card)

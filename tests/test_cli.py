@@ -30,8 +30,9 @@ def command(*arguments, launcher=()):
 
 def shell(*arguments, launcher=()):
     """A command in a process of its own: (status, stdout, stderr)."""
-    done = subprocess.run(command(*arguments, launcher=launcher), cwd=ROOT, env=ENVIRONMENT, capture_output=True,
-                          text=True, timeout=300)  # fmt: skip
+    done = subprocess.run(
+        command(*arguments, launcher=launcher), cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True, timeout=300
+    )
     return done.returncode, done.stdout, done.stderr
 
 
@@ -104,25 +105,42 @@ def test_every_command_explains_every_option():
 
 def test_the_design_command_lines_exist():
     train = here("transfer", "train", "--help")[1]
-    for option in ("--data", "--backbone", "--freeze", "--epochs", "--size", "--out", "--seed", "--json", "--resume",
-                   "--device", "--precision", "--compile", "--batch-size", "--lr"):  # fmt: skip
+    for option in (
+        "--data",
+        "--backbone",
+        "--freeze",
+        "--epochs",
+        "--size",
+        "--out",
+        "--seed",
+        "--json",
+        "--resume",
+        "--device",
+        "--precision",
+        "--compile",
+        "--batch-size",
+        "--lr",
+    ):
         assert option in train
     assert all(option in here("experiment", "--help")[1] for option in ("--seeds", "--scale"))
 
 
-@pytest.mark.parametrize("arguments, word", [
-    (["transfer", "train"], "--data"),
-    (["transfer", "train", "--data", "leaves", "--epochs", "0"], "--epochs"),
-    (["transfer", "train", "--data", "leaves", "--seed", "-1"], "--seed"),
-    (["transfer", "train", "--data", "leaves", "--lr", "nan"], "--lr"),
-    (["transfer", "train", "--data", "leaves", "--lr", "0"], "--lr"),
-    (["transfer", "train", "--data", "leaves", "--size", "8"], "--size"),
-    (["transfer", "train", "--data", "leaves", "--nonsense"], "--nonsense"),
-    (["transfer", "eval", "--weights", "x", "--data", "leaves", "--seed", "-1"], "--seed"),
-    (["transfer", "predict", "--weights", "x"], "IMAGES"),
-    (["experiment", "transfer-leaves", "--seeds", "0"], "--seeds"),
-    (["nonsense"], "nonsense"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "arguments, word",
+    [
+        (["transfer", "train"], "--data"),
+        (["transfer", "train", "--data", "leaves", "--epochs", "0"], "--epochs"),
+        (["transfer", "train", "--data", "leaves", "--seed", "-1"], "--seed"),
+        (["transfer", "train", "--data", "leaves", "--lr", "nan"], "--lr"),
+        (["transfer", "train", "--data", "leaves", "--lr", "0"], "--lr"),
+        (["transfer", "train", "--data", "leaves", "--size", "8"], "--size"),
+        (["transfer", "train", "--data", "leaves", "--nonsense"], "--nonsense"),
+        (["transfer", "eval", "--weights", "x", "--data", "leaves", "--seed", "-1"], "--seed"),
+        (["transfer", "predict", "--weights", "x"], "IMAGES"),
+        (["experiment", "transfer-leaves", "--seeds", "0"], "--seeds"),
+        (["nonsense"], "nonsense"),
+    ],
+)
 def test_wrong_options_are_named(arguments, word):
     status, out, err = here(*arguments)
     assert status == 2 and out == "" and word.lower() in err.lower()
@@ -170,8 +188,12 @@ def test_data_arguments():
     assert cli.kind_and_path("leaves", kinds) == ("leaves", "")
     assert cli.kind_and_path("folder:a:b c", kinds) == ("folder", "a:b c")
     assert cli.kind_and_path("folder:~/x", kinds) == ("folder", str(Path.home() / "x"))
-    for bad, words in (("folder", "needs a path"), ("folder:", "needs a path"), ("leaves:x", "takes no path"),
-                       ("/tmp", "not one of folder:PATH, leaves")):  # fmt: skip
+    for bad, words in (
+        ("folder", "needs a path"),
+        ("folder:", "needs a path"),
+        ("leaves:x", "takes no path"),
+        ("/tmp", "not one of folder:PATH, leaves"),
+    ):
         with pytest.raises(UserError, match=words):
             cli.kind_and_path(bad, kinds)
 
@@ -231,8 +253,20 @@ def folder(tmp_path_factory):
 
 
 def training(data, out, *more):
-    return ["transfer", "train", "--data", f"folder:{data}", "--size", 64, "--out", out, "--device", "cpu", "--json",
-            *more]  # fmt: skip
+    return [
+        "transfer",
+        "train",
+        "--data",
+        f"folder:{data}",
+        "--size",
+        64,
+        "--out",
+        out,
+        "--device",
+        "cpu",
+        "--json",
+        *more,
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -292,8 +326,9 @@ def test_eval_and_predict_agree_with_the_training(trained, folder):
         p = [t["probability"] for t in row["top"]]
         assert {t["class"] for t in row["top"]} == set(NAMES) and sum(p) == pytest.approx(1, abs=1e-5)
         assert p == sorted(p, reverse=True) and p[0] == row["probability"]
-    loss = -np.mean([np.log(next(t["probability"] for t in r["top"] if t["class"] == f.parent.name))
-                     for r, f in zip(rows, files)])  # fmt: skip
+    loss = -np.mean(
+        [np.log(next(t["probability"] for t in r["top"] if t["class"] == f.parent.name)) for r, f in zip(rows, files)]
+    )
     assert loss == pytest.approx(scores["loss"], abs=1e-4)  # cross-entropy from the printed probabilities
 
     text = here("transfer", "eval", "--weights", out, "--data", f"folder:{folder}", "--split", "train")[1]
@@ -304,8 +339,13 @@ def test_predict_takes_every_kind_of_picture_and_names_the_unreadable_one(traine
     out, _ = trained
     source = Image.open(next((folder / "val" / "brick").glob("*.jpg")))
     files = []
-    for name, image in {"rgb.png": source, "grey.png": source.convert("L"), "palette.gif": source.quantize(250),
-                        "print it.jpg": source.convert("CMYK"), "alpha.tif": source.convert("RGBA")}.items():
+    for name, image in {
+        "rgb.png": source,
+        "grey.png": source.convert("L"),
+        "palette.gif": source.quantize(250),
+        "print it.jpg": source.convert("CMYK"),
+        "alpha.tif": source.convert("RGBA"),
+    }.items():
         image.save(tmp_path / name)
         files.append(tmp_path / name)
     deep = np.asarray(source.convert("L")).astype(np.uint16) * 257
@@ -444,8 +484,14 @@ def test_killed_and_resumed_equals_never_stopped(folder, tmp_path):
     lines = err.strip().split("\n")
     assert lines[0].startswith("48 pictures to train on") and lines[-1].startswith("epoch 3, ") and len(lines) == 4
 
-    with subprocess.Popen(command(*training(folder, tmp_path / "cut", *FULL)), cwd=ROOT, env=ENVIRONMENT,
-                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:  # fmt: skip
+    with subprocess.Popen(
+        command(*training(folder, tmp_path / "cut", *FULL)),
+        cwd=ROOT,
+        env=ENVIRONMENT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
         for line in process.stderr:
             if line.startswith("epoch 1"):
                 process.send_signal(signal.SIGKILL)
@@ -456,7 +502,8 @@ def test_killed_and_resumed_equals_never_stopped(folder, tmp_path):
     resumed = the_object(out)
     assert status == 0 and resumed["resumed_from"]["epoch"] in (1, 2), err
     assert [resumed[k] for k in ("accuracy", "loss", "epochs", "best_epoch")] == [
-        facts[k] for k in ("accuracy", "loss", "epochs", "best_epoch")]  # fmt: skip
+        facts[k] for k in ("accuracy", "loss", "epochs", "best_epoch")
+    ]
     for name in ("model", "last", "best"):
         a, b = (tmp_path / run / f"{name}.safetensors" for run in ("whole", "cut"))
         assert a.read_bytes() == b.read_bytes(), name
@@ -468,7 +515,8 @@ def test_two_processes_give_the_same_and_speak_once(folder, trained, tmp_path):
     assert status == 0, err
     facts, one = the_object(out), trained[1]
     assert [facts[k] for k in ("accuracy", "n", "train", "epochs", "best_epoch")] == [
-        one[k] for k in ("accuracy", "n", "train", "epochs", "best_epoch")]  # fmt: skip
+        one[k] for k in ("accuracy", "n", "train", "epochs", "best_epoch")
+    ]
     assert facts["loss"] == pytest.approx(one["loss"], rel=1e-3)
     assert err.count("pictures to train on") == 1 and err.count("epoch 8, ") == 1
     for name, value in weights(trained[0]).items():

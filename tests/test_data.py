@@ -81,7 +81,7 @@ class Server:
                 self.end_headers()
                 try:
                     for start in range(0, len(body), 4096):
-                        self.wfile.write(body[start:start + 4096])
+                        self.wfile.write(body[start : start + 4096])
                         self.wfile.flush()
                         time.sleep(outer.slow)
                 except OSError:
@@ -133,12 +133,15 @@ def offer(server, monkeypatch):
 
 def files_in(folder):
     """Every file under a folder except the bookkeeping."""
-    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*")
-                  if path.is_file() and path.name not in (download.STAMPS, download.UNPACKED)
-                  and path.suffix != ".lock")
+    return sorted(
+        path.relative_to(folder).as_posix()
+        for path in folder.rglob("*")
+        if path.is_file() and path.name not in (download.STAMPS, download.UNPACKED) and path.suffix != ".lock"
+    )
 
 
 # The catalogue
+
 
 @pytest.mark.parametrize("entry", data.catalogue(), ids=lambda entry: entry.name)
 def test_entries_say_everything(entry):
@@ -195,6 +198,7 @@ def test_import_is_light():
 
 # Downloads
 
+
 def test_download_once_then_from_the_cache(cache, server, offer):
     offer("x.bin", BODY)
     assert data.state(data.find("thing")) == "missing"
@@ -208,8 +212,17 @@ def test_download_once_then_from_the_cache(cache, server, offer):
 
 def test_mirrors_in_order(cache, server, offer):
     server.pages["/wrong"] = b"another file"
-    offer("x.bin", BODY, urls=[closed_port(), server.url("/gone"), server.url("/wrong"), server.url("/x.bin"),
-                               server.url("/never-asked")])
+    offer(
+        "x.bin",
+        BODY,
+        urls=[
+            closed_port(),
+            server.url("/gone"),
+            server.url("/wrong"),
+            server.url("/x.bin"),
+            server.url("/never-asked"),
+        ],
+    )
     assert data.fetch("thing", progress=False).read_bytes() == BODY
     assert server.asked == ["/gone", "/wrong", "/x.bin"]
 
@@ -320,9 +333,14 @@ print(data.fetch("thing", progress=False))
 
 def start_fetch(server, cache):
     arguments = ["x.bin", str(len(BODY)), digest(BODY), server.url("/x.bin")]
-    return subprocess.Popen([sys.executable, "-c", FETCH, *arguments], cwd=ROOT, text=True,
-                            env=os.environ | {"DLM_CACHE": str(cache)},
-                            stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    return subprocess.Popen(
+        [sys.executable, "-c", FETCH, *arguments],
+        cwd=ROOT,
+        text=True,
+        env=os.environ | {"DLM_CACHE": str(cache)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
 
 
 def test_processes_at_once_download_once(cache, server):
@@ -355,6 +373,7 @@ def test_killed_in_the_middle_leaves_nothing_behind(cache, server, offer):
 
 # Archives
 
+
 def make_zip(members):
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as pack:
@@ -379,8 +398,9 @@ def make_tar(members, mode="w:gz"):
 TREE = {"set/a.txt": b"first", "set/deep/b.txt": b"second", "set/empty.txt": b""}
 
 
-@pytest.mark.parametrize("archive, body", [("x.zip", make_zip(TREE)), ("x.tar.gz", make_tar(TREE)),
-                                           ("x.tar", make_tar(TREE, "w"))])
+@pytest.mark.parametrize(
+    "archive, body", [("x.zip", make_zip(TREE)), ("x.tar.gz", make_tar(TREE)), ("x.tar", make_tar(TREE, "w"))]
+)
 def test_unpack_and_repair_without_the_network(cache, server, offer, archive, body):
     offer(archive, body, unpacked=True, place="set")
     folder = data.fetch("thing", progress=False)
@@ -459,14 +479,17 @@ def test_archive_without_the_promised_folder(cache, offer):
 
 # Wheels
 
+
 def make_wheel(folder, content=b"lifted", name="tinydata", version="1.0"):
     """A valid wheel with one data file, made by hand; returns its path."""
     info = f"{name}-{version}.dist-info"
-    members = {f"{name}/data/file.bin": content, f"{name}/__init__.py": b"raise SystemExit('imported')",
-               f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
-                                   "Requires-Dist: there-is-no-such-package\nRequires-Python: <3\n".encode(),
-               f"{info}/WHEEL": b"Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\n"
-                                b"Tag: py3-none-any\n"}
+    members = {
+        f"{name}/data/file.bin": content,
+        f"{name}/__init__.py": b"raise SystemExit('imported')",
+        f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
+        "Requires-Dist: there-is-no-such-package\nRequires-Python: <3\n".encode(),
+        f"{info}/WHEEL": b"Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+    }
     record = f"{info}/RECORD,,\n"
     for path, body in members.items():
         code = base64.urlsafe_b64encode(hashlib.sha256(body).digest()).rstrip(b"=").decode()
@@ -534,6 +557,7 @@ def test_no_such_wheel_says_what_to_do(cache, wheelhouse):
 
 
 # Tier 1, the real thing
+
 
 @pytest.fixture(scope="module")
 def fresh(tmp_path_factory):
@@ -677,6 +701,7 @@ def test_lite0_weights_fit_timm_in_order():
 
 # Tiers 2 and 3: the loaders, on look-alikes and on Debian's copy
 
+
 @pytest.mark.skipif(not data.DEBIAN_FASHION.is_dir(), reason="no Debian package dataset-fashion-mnist here")
 @pytest.mark.parametrize("split, n, prefix", [("train", 60000, "train"), ("test", 10000, "t10k")])
 def test_fashion_mnist_from_debian(cache, tmp_path, split, n, prefix):
@@ -685,8 +710,7 @@ def test_fashion_mnist_from_debian(cache, tmp_path, split, n, prefix):
     images, labels = data.fashion_mnist(split)
     assert images.shape == (n, 28, 28) and images.dtype == np.uint8 and labels.dtype == np.int64
     assert np.bincount(labels).tolist() == [n // 10] * 10
-    for kind, read, ours in (("images-idx3", read_image_file, images),
-                             ("labels-idx1", read_label_file, labels)):
+    for kind, read, ours in (("images-idx3", read_image_file, images), ("labels-idx1", read_label_file, labels)):
         raw = tmp_path / kind
         raw.write_bytes(gzip.open(data.DEBIAN_FASHION / f"{prefix}-{kind}-ubyte.gz").read())
         assert (read(str(raw)).numpy() == ours).all()
@@ -724,8 +748,10 @@ def test_mnist_look_alike(cache, server, monkeypatch):
         images = np.random.default_rng(n).integers(0, 256, (n, 28, 28), dtype=np.uint8)
         labels = np.arange(n, dtype=np.uint8) % 10
         wanted[split] = images, labels
-        bodies += [gzip.compress(struct.pack(">4i", 2051, n, 28, 28) + images.tobytes()),
-                   gzip.compress(struct.pack(">2i", 2049, n) + labels.tobytes())]
+        bodies += [
+            gzip.compress(struct.pack(">4i", 2051, n, 28, 28) + images.tobytes()),
+            gzip.compress(struct.pack(">2i", 2049, n) + labels.tobytes()),
+        ]
     look_alike("mnist", server, monkeypatch, bodies)
     for split, (images, labels) in wanted.items():
         found, theirs = data.mnist(split)
@@ -734,7 +760,10 @@ def test_mnist_look_alike(cache, server, monkeypatch):
     assert len(server.asked) == 4
     parts = autoencoder.sets("mnist", 0)
     assert {part: tuple(x.shape) for part, (x, _) in parts.items()} == {
-        "train": (36, 1, 28, 28), "valid": (4, 1, 28, 28), "test": (10, 1, 28, 28)}
+        "train": (36, 1, 28, 28),
+        "valid": (4, 1, 28, 28),
+        "test": (10, 1, 28, 28),
+    }
     assert torch.equal(parts["test"][0][:, 0], torch.from_numpy(wanted["test"][0]) / 255)
     seen = torch.cat([parts["train"][0], parts["valid"][0]]).flatten(1)
     assert len(torch.unique(seen, dim=0)) == 40
@@ -743,9 +772,13 @@ def test_mnist_look_alike(cache, server, monkeypatch):
 
 
 def test_rt_polarity_look_alike(cache, server, monkeypatch):
-    body = make_tar({"rt-polaritydata.README.1.0.txt": b"read me",
-                     "rt-polaritydata/rt-polarity.pos": b"a fianc\xe9 of a film \nsecond\x85half\n",
-                     "rt-polaritydata/rt-polarity.neg": b"dull \n"})
+    body = make_tar(
+        {
+            "rt-polaritydata.README.1.0.txt": b"read me",
+            "rt-polaritydata/rt-polarity.pos": b"a fianc\xe9 of a film \nsecond\x85half\n",
+            "rt-polaritydata/rt-polarity.neg": b"dull \n",
+        }
+    )
     look_alike("rt-polarity", server, monkeypatch, [body])
     table = data.rt_polarity()
     assert list(table["text"]) == ["a fianc\xe9 of a film", "second\x85half", "dull"]
@@ -753,9 +786,15 @@ def test_rt_polarity_look_alike(cache, server, monkeypatch):
 
 
 def test_imdb_look_alike(cache, server, monkeypatch):
-    body = make_tar({"aclImdb/train/pos/0_9.txt": "très bien".encode(), "aclImdb/train/neg/1_2.txt": b"bad",
-                     "aclImdb/train/unsup/2_0.txt": b"who knows", "aclImdb/test/pos/0_8.txt": b"good",
-                     "aclImdb/test/neg/0_1.txt": b"worse"})
+    body = make_tar(
+        {
+            "aclImdb/train/pos/0_9.txt": "très bien".encode(),
+            "aclImdb/train/neg/1_2.txt": b"bad",
+            "aclImdb/train/unsup/2_0.txt": b"who knows",
+            "aclImdb/test/pos/0_8.txt": b"good",
+            "aclImdb/test/neg/0_1.txt": b"worse",
+        }
+    )
     look_alike("imdb", server, monkeypatch, [body])
     assert data.imdb("train").to_dict("list") == {"text": ["bad", "très bien"], "label": [0, 1]}
     assert data.imdb("test").to_dict("list") == {"text": ["worse", "good"], "label": [0, 1]}
@@ -790,8 +829,11 @@ def test_voc_look_alike_unpacks_both_archives_into_one_folder(cache, server, mon
 
 def test_a_notebook_shows_one_line_for_bad_input(tmp_path):
     """No traceback for what the user can mend; the line in the cell is named. Other errors keep theirs."""
-    cells = ["from helpers import data\n\ndata.fetch('mnist5k')", "def ask():\n    data.fetch('mnist5k')\n1 / 0",
-             "ask()"]
+    cells = [
+        "from helpers import data\n\ndata.fetch('mnist5k')",
+        "def ask():\n    data.fetch('mnist5k')\n1 / 0",
+        "ask()",
+    ]
     code = f"""
 from IPython.core.interactiveshell import InteractiveShell
 shell = InteractiveShell()
@@ -799,8 +841,13 @@ for cell in {cells!r}:
     print("cell:")
     shell.run_cell(cell)
 """
-    run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True,
-                         env=os.environ | {"IPYTHONDIR": str(tmp_path)})
+    run = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        env=os.environ | {"IPYTHONDIR": str(tmp_path)},
+    )
     first, second, third = run.stdout.split("cell:\n")[1:]
     assert first.startswith("Error in line 3 of the cell: there is no data set 'mnist5k': did you mean mnist-5k?")
     assert first.count("\n") == 1 and "Traceback" in second and "ZeroDivisionError" in second

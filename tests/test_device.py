@@ -34,17 +34,25 @@ def test_a_tensor_stays_where_it_was_sent(device):
     assert F.one_hot(x.long(), 6).device == device and torch.ones(2, device=device).mean().device == device
     assert (x * torch.tensor(2.0)).device == device and x[torch.tensor([True, False])].device == device
     x.cpu().fill_(7)
-    assert x.tolist() == [[0, 1, 2], [3, 4, 5]]                             # a copy is a copy
+    assert x.tolist() == [[0, 1, 2], [3, 4, 5]]  # a copy is a copy
 
 
-@pytest.mark.parametrize("fault", [
-    lambda x, y: x + y, lambda x, y: y @ x, lambda x, y: torch.cat([x, y]), lambda x, y: y[x[:2, 0].long()],
-    lambda x, y: F.linear(x, y), lambda x, y: F.cross_entropy(x, y[:, 0].long()), lambda x, y: y.add_(x),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "fault",
+    [
+        lambda x, y: x + y,
+        lambda x, y: y @ x,
+        lambda x, y: torch.cat([x, y]),
+        lambda x, y: y[x[:2, 0].long()],
+        lambda x, y: F.linear(x, y),
+        lambda x, y: F.cross_entropy(x, y[:, 0].long()),
+        lambda x, y: y.add_(x),
+    ],
+)
 def test_what_mixes_devices_fails(device, fault):
     with pytest.raises(RuntimeError, match="same device"):
         fault(torch.eye(3).to(device), torch.eye(3))
-    fault(torch.eye(3), torch.eye(3))                                       # the device was the fault
+    fault(torch.eye(3), torch.eye(3))  # the device was the fault
 
 
 @pytest.mark.parametrize("fault", [lambda x: x.numpy(), np.asarray, lambda x: x.detach().numpy()])
@@ -59,7 +67,7 @@ def test_what_was_asked_for_counts_more_than_the_environment(monkeypatch):
         monkeypatch.setenv(name, value)
         assert training.engine().device.type == "cpu" and os.environ[name] == value
         monkeypatch.delenv(name)
-    monkeypatch.setenv("ACCELERATE_TORCH_DEVICE", "meta")               # a device that is always there
+    monkeypatch.setenv("ACCELERATE_TORCH_DEVICE", "meta")  # a device that is always there
     assert training.engine(precision="no").device.type == "meta"
     assert training.engine("cpu").device.type == "cpu" and os.environ["ACCELERATE_TORCH_DEVICE"] == "meta"
     monkeypatch.setenv("ACCELERATE_USE_CPU", "true")
@@ -77,8 +85,19 @@ def trained(epochs=4, **options):
     x = torch.randn(50, 4)
     data, held = Tensors(x, x[:, :3].argmax(1)), Tensors(x[:20], x[:20, :3].argmax(1))
     optimizer = torch.optim.AdamW(model.parameters(), 1e-2)
-    result = training.fit(model, data, held, step=step, optimizer=optimizer, epochs=epochs, precision="no", seed=3,
-                          keep="best", clip=1.0, **options)
+    result = training.fit(
+        model,
+        data,
+        held,
+        step=step,
+        optimizer=optimizer,
+        epochs=epochs,
+        precision="no",
+        seed=3,
+        keep="best",
+        clip=1.0,
+        **options,
+    )
     return model, result, training.evaluate(model, held, step=step), training.predict(model, x)
 
 
@@ -89,7 +108,7 @@ def test_training_gives_what_the_cpu_gives_and_the_model_comes_back(device):
     assert all(torch.equal(a, b) for a, b in zip(model.state_dict().values(), on_cpu[0].state_dict().values()))
     assert scores == on_cpu[2] and torch.equal(outputs, on_cpu[3])
     for a, b in zip(result.history, on_cpu[1].history, strict=True):
-        assert a == pytest.approx(b, rel=1e-6)                              # sums in 32 bits there, in 64 here
+        assert a == pytest.approx(b, rel=1e-6)  # sums in 32 bits there, in 64 here
 
 
 def test_the_model_comes_back_after_a_fault(device):
@@ -99,10 +118,11 @@ def test_the_model_comes_back_after_a_fault(device):
         raise ValueError("broken")
 
     data = Tensors(torch.ones(4, 2), torch.zeros(4, dtype=torch.long))
-    for call in (lambda: training.evaluate(model, data, step=broken),
-                 lambda: training.predict(model, data, forward=lambda x: broken(model, x)),
-                 lambda: training.fit(model, data, step=broken, optimizer=torch.optim.SGD(model.parameters(), 0.1),
-                                      epochs=1)):
+    for call in (
+        lambda: training.evaluate(model, data, step=broken),
+        lambda: training.predict(model, data, forward=lambda x: broken(model, x)),
+        lambda: training.fit(model, data, step=broken, optimizer=torch.optim.SGD(model.parameters(), 0.1), epochs=1),
+    ):
         with pytest.raises(ValueError, match="broken"):
             call()
         assert not there(model.weight)
@@ -116,11 +136,16 @@ def test_a_run_that_was_saved_goes_on(device, tmp_path):
 
 
 AUGMENTS = {
-    "crop": A.RandomCrop(16, padding=2), "flip": A.RandomFlip(0.5), "affine": A.RandomAffine(10, 0.1, (0.9, 1.1), 5),
-    "jitter": A.ColorJitter(0.3, 0.3, 0.3, 0.1), "erasing": A.RandomErasing(0.5), "mixup": A.MixUp(3, alpha=0.4),
-    "cutmix": A.CutMix(3, alpha=1.0), "both": A.Compose(A.RandomFlip(0.5), A.RandomCrop(16, padding=2)),
+    "crop": A.RandomCrop(16, padding=2),
+    "flip": A.RandomFlip(0.5),
+    "affine": A.RandomAffine(10, 0.1, (0.9, 1.1), 5),
+    "jitter": A.ColorJitter(0.3, 0.3, 0.3, 0.1),
+    "erasing": A.RandomErasing(0.5),
+    "mixup": A.MixUp(3, alpha=0.4),
+    "cutmix": A.CutMix(3, alpha=1.0),
+    "both": A.Compose(A.RandomFlip(0.5), A.RandomCrop(16, padding=2)),
     "lecture 06": transfer.flip_and_shift,
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", AUGMENTS)
@@ -168,20 +193,56 @@ def test_the_command_line_trains_and_answers_there(device, tmp_path):
     picture = tmp_path / "pictures/val/dark/0.png"
     for freeze in ("base", "half"):
         out = tmp_path / freeze
-        command("transfer", "train", "--data", f"folder:{tmp_path / 'pictures'}", "--freeze", freeze, "--epochs", 1,
-                "--size", 64, "--out", out)
+        command(
+            "transfer",
+            "train",
+            "--data",
+            f"folder:{tmp_path / 'pictures'}",
+            "--freeze",
+            freeze,
+            "--epochs",
+            1,
+            "--size",
+            64,
+            "--out",
+            out,
+        )
         assert command("transfer", "predict", "--weights", out, picture)["predictions"]
     boxes = voc_layout(tmp_path / "voc")
-    command("yolo", "train", "--data", f"voc:{boxes}", "--size", 96, "--epochs", 2, "--width", 2, "--out",
-            tmp_path / "yolo")
+    command(
+        "yolo", "train", "--data", f"voc:{boxes}", "--size", 96, "--epochs", 2, "--width", 2, "--out", tmp_path / "yolo"
+    )
     command("yolo", "detect", "--weights", tmp_path / "yolo", picture)
-    (tmp_path / "texts.tsv").write_text("text\tlabel\n" + "".join(
-        f"{word} film number {i % 7}\t{label}\n" for i in range(30) for word, label in (("good", 1), ("bad", 0))))
+    (tmp_path / "texts.tsv").write_text(
+        "text\tlabel\n"
+        + "".join(
+            f"{word} film number {i % 7}\t{label}\n" for i in range(30) for word, label in (("good", 1), ("bad", 0))
+        )
+    )
     for model in ("lstm", "best", "hinted"):
         out = tmp_path / model
         options = ("--pretrain-epochs", 1) if model == "best" else ()
-        command("sentiment", "train", "--data", f"tsv:{tmp_path / 'texts.tsv'}", "--model", model, "--epochs", 1,
-                "--members", 1, "--test-share", "0.2", *options, "--out", out)
+        command(
+            "sentiment",
+            "train",
+            "--data",
+            f"tsv:{tmp_path / 'texts.tsv'}",
+            "--model",
+            model,
+            "--epochs",
+            1,
+            "--members",
+            1,
+            "--test-share",
+            "0.2",
+            *options,
+            "--out",
+            out,
+        )
         assert command("sentiment", "predict", "--weights", out, "a good film")["predictions"]
-    assert command("autoencoder", "train", "--data", "digits", "--kind", "conv", "--epochs", 1, "--out",
-                   tmp_path / "codes")["error"] > 0
+    assert (
+        command(
+            "autoencoder", "train", "--data", "digits", "--kind", "conv", "--epochs", 1, "--out", tmp_path / "codes"
+        )["error"]
+        > 0
+    )

@@ -82,19 +82,22 @@ def test_centroid_correlation(digits):
     assert embedding.centroid_correlation(line, swapped, [0, 1, 2]) == pytest.approx(-1)
 
 
-@pytest.mark.parametrize("call, words", [
-    (lambda: embedding.points([[1.0, float("nan")]]), "point 0 has nan as feature 1"),
-    (lambda: embedding.points([[1.0], [float("inf")]]), "point 1 has inf as feature 0"),
-    (lambda: embedding.points([1.0, 2.0]), r"rows \(N, D\)"),
-    (lambda: embedding.points(torch.empty(0, 3)), "empty set"),
-    (lambda: embedding.points(torch.empty(3, 0)), "empty set"),
-    (lambda: embedding.pca(torch.rand(5, 3), 4), "1 to 3 components, not 4"),
-    (lambda: embedding.pca(torch.rand(5, 3), 0), "not 0"),
-    (lambda: embedding.knn_accuracy(torch.rand(5, 3), [0, 1, 0, 1, 0], k=5), "5 neighbours"),
-    (lambda: embedding.knn_accuracy(torch.rand(5, 3), [0, 1], k=2), "label a point"),
-    (lambda: embedding.trustworthiness(torch.rand(9, 3), torch.rand(8, 2), 2), "9, 8"),
-    (lambda: embedding.centroid_correlation([[0.0], [1]], [[0.0], [1]], [0, 1]), "not 2 classes"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "call, words",
+    [
+        (lambda: embedding.points([[1.0, float("nan")]]), "point 0 has nan as feature 1"),
+        (lambda: embedding.points([[1.0], [float("inf")]]), "point 1 has inf as feature 0"),
+        (lambda: embedding.points([1.0, 2.0]), r"rows \(N, D\)"),
+        (lambda: embedding.points(torch.empty(0, 3)), "empty set"),
+        (lambda: embedding.points(torch.empty(3, 0)), "empty set"),
+        (lambda: embedding.pca(torch.rand(5, 3), 4), "1 to 3 components, not 4"),
+        (lambda: embedding.pca(torch.rand(5, 3), 0), "not 0"),
+        (lambda: embedding.knn_accuracy(torch.rand(5, 3), [0, 1, 0, 1, 0], k=5), "5 neighbours"),
+        (lambda: embedding.knn_accuracy(torch.rand(5, 3), [0, 1], k=2), "label a point"),
+        (lambda: embedding.trustworthiness(torch.rand(9, 3), torch.rand(8, 2), 2), "9, 8"),
+        (lambda: embedding.centroid_correlation([[0.0], [1]], [[0.0], [1]], [0, 1]), "not 2 classes"),
+    ],
+)
 def test_errors_are_one_clear_line(call, words):
     with pytest.raises(UserError, match=words) as e:
         call()

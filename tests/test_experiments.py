@@ -34,8 +34,9 @@ def fake(monkeypatch):
         return {"accuracy": slope * seed, "loss": 1 / 3}
 
     module.study = lambda scale: {
-        "flat": lambda seed: measure("flat", 0, seed), "steep": lambda seed: measure("steep", 0.5, seed)
-    }  # fmt: skip
+        "flat": lambda seed: measure("flat", 0, seed),
+        "steep": lambda seed: measure("steep", 0.5, seed),
+    }
     monkeypatch.setitem(sys.modules, "fake_study", module)
     monkeypatch.setitem(EXPERIMENTS, "fake", ("fake_study:study", "Is it steep?"))
     return module
@@ -106,8 +107,17 @@ def test_what_cannot_be_run_ends_in_one_line(fake, tmp_path):
 def written(tmp_path, **values):
     """A record with these values: arm=[one per seed]."""
     runs = [{"arm": arm, "seed": seed, "accuracy": v} for arm, row in values.items() for seed, v in enumerate(row)]
-    data = {"name": "r", "scale": "small", "runs": runs, "arms": list(values), "command": "python -m helpers <x>",
-            "date": "2026-01-02", "seconds": 90, "cores": 2, "versions": {"torch": "2.9"}}  # fmt: skip
+    data = {
+        "name": "r",
+        "scale": "small",
+        "runs": runs,
+        "arms": list(values),
+        "command": "python -m helpers <x>",
+        "date": "2026-01-02",
+        "seconds": 90,
+        "cores": 2,
+        "versions": {"torch": "2.9"},
+    }
     (tmp_path / "r.json").write_text(json.dumps(data))
     return Record("r", tmp_path)
 
@@ -116,8 +126,11 @@ def test_values_and_paired_differences(tmp_path):
     record = written(tmp_path, a=[0.5, 0.75, 1.0], b=[0.25, 0.25, 0.75, 0.9])
     assert record["a", "accuracy"] == [0.5, 0.75, 1.0]
     assert record.difference("a", "b", "accuracy") == [0.25, 0.5, 0.25]  # of the seeds that both have
-    for attempt in (lambda: record["c", "accuracy"], lambda: record["a", "loss"],
-                    lambda: record.difference("a", "c", "accuracy")):  # fmt: skip
+    for attempt in (
+        lambda: record["c", "accuracy"],
+        lambda: record["a", "loss"],
+        lambda: record.difference("a", "c", "accuracy"),
+    ):
         with pytest.raises(KeyError, match="the arms are"):
             attempt()
     assert "torch 2.9" in repr(record) and "<code>" in record._repr_html_()
@@ -183,7 +196,8 @@ def test_records_are_complete_and_belong_to_the_code(path):
     assert seeds >= 3, "an interval needs three seeds or more"
     assert record["arms"] == list(experiments.arms(name, record["scale"])), "the arms have changed: measure again"
     assert sorted((r["arm"], r["seed"]) for r in record["runs"]) == sorted(
-        (arm, seed) for arm in record["arms"] for seed in range(seeds)), "not every arm has every seed"  # fmt: skip
+        (arm, seed) for arm in record["arms"] for seed in range(seeds)
+    ), "not every arm has every seed"
     metrics = {arm: [numbers(r) for r in record["runs"] if r["arm"] == arm] for arm in record["arms"]}
     assert all(one and one == other for found in metrics.values() for one, other in zip(found, found[1:]))
     assert record["seconds"] == pytest.approx(sum(r["seconds"] for r in record["runs"]), abs=1)

@@ -1,4 +1,5 @@
 """The house: one list of dependencies in three files that must agree, and commands that set themselves up."""
+
 import ast
 import re
 import shutil
@@ -33,8 +34,7 @@ def test_constraints_are_plain_pins():
 
 
 def test_every_direct_dependency_is_pinned_inside_its_range():
-    pins = {canonicalize_name(pin.name): next(iter(pin.specifier)).version
-            for pin in map(Requirement, constraints())}
+    pins = {canonicalize_name(pin.name): next(iter(pin.specifier)).version for pin in map(Requirement, constraints())}
     for wanted in requirements():
         name = canonicalize_name(wanted.name)
         if name in (canonicalize_name(PROJECT["name"]), "pip"):
@@ -48,23 +48,39 @@ def imports(path):
     tree = ast.parse(path.read_text(encoding="utf-8"))
     tried = {id(node) for block in ast.walk(tree) if isinstance(block, ast.Try) for node in ast.walk(block)}
     for node in ast.walk(tree):
-        names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else \
-            [node.module] if isinstance(node, ast.ImportFrom) and not node.level else []
+        names = (
+            [alias.name for alias in node.names]
+            if isinstance(node, ast.Import)
+            else [node.module]
+            if isinstance(node, ast.ImportFrom) and not node.level
+            else []
+        )
         for name in names:
             yield name.partition(".")[0], id(node) in tried
 
 
-OURS = {"helpers", "tools", "conftest", *(path.stem for folder in ("book/_ext", "tests", "benchmarks")
-                                          for path in (ROOT / folder).glob("*.py"))}
-COMPARED = {"pycocotools", "ultralytics", "threadpoolctl"}      # used where they happen to be, never needed
+OURS = {
+    "helpers",
+    "tools",
+    "conftest",
+    *(path.stem for folder in ("book/_ext", "tests", "benchmarks") for path in (ROOT / folder).glob("*.py")),
+}
+COMPARED = {"pycocotools", "ultralytics", "threadpoolctl"}  # used where they happen to be, never needed
 
 
-@pytest.mark.parametrize("folder, extras", [
-    ("helpers", []), ("book/_ext", ["book"]), ("tools", ["book", "test"]),
-    ("tests", ["book", "study", "test", "bench"]), ("benchmarks", ["test", "bench"]),
-])
+@pytest.mark.parametrize(
+    "folder, extras",
+    [
+        ("helpers", []),
+        ("book/_ext", ["book"]),
+        ("tools", ["book", "test"]),
+        ("tests", ["book", "study", "test", "bench"]),
+        ("benchmarks", ["test", "bench"]),
+    ],
+)
 def test_what_is_imported_is_declared(folder, extras):
     from importlib.metadata import packages_distributions
+
     known = packages_distributions()
     lists = [PROJECT["dependencies"], *(PROJECT["optional-dependencies"][extra] for extra in extras)]
     declared = {canonicalize_name(Requirement(text).name) for group in lists for text in group}
@@ -82,10 +98,11 @@ def test_what_is_imported_is_declared(folder, extras):
 
 def test_what_is_installed_is_what_was_tested():
     from importlib.metadata import PackageNotFoundError, version
+
     other = []
     for pin in map(Requirement, constraints()):
         try:
-            found = Version(version(pin.name)).public           # 2.14.1+cu130 -> 2.14.1
+            found = Version(version(pin.name)).public  # 2.14.1+cu130 -> 2.14.1
         except PackageNotFoundError:
             other.append(f"{pin} not installed")
             continue
@@ -128,8 +145,9 @@ def test_make_names_the_python_that_does_not_fit(tmp_path, shown, said):
         if not found:
             pytest.skip(f"no {tool} here")
         (fake / tool).symlink_to(found)
-    run = subprocess.run([str(fake / "make"), "-C", str(tmp_path), "book"], capture_output=True, text=True,
-                         env={"PATH": str(fake)})
+    run = subprocess.run(
+        [str(fake / "make"), "-C", str(tmp_path), "book"], capture_output=True, text=True, env={"PATH": str(fake)}
+    )
     assert run.returncode == 2 and said in run.stdout and not (tmp_path / ".venv").exists()
 
 
@@ -144,7 +162,13 @@ def test_make_help_names_every_target():
 
 def test_readme_tells_the_same_commands():
     readme = (ROOT / "README.md").read_text()
-    for command in ("make book", "make test", "make lab", "conda env create -f environment.yml",
-                    'pip install -c constraints.txt -e ".[dev]"', "python -m helpers data fetch",
-                    "jupyter-book build ."):
+    for command in (
+        "make book",
+        "make test",
+        "make lab",
+        "conda env create -f environment.yml",
+        'pip install -c constraints.txt -e ".[dev]"',
+        "python -m helpers data fetch",
+        "jupyter-book build .",
+    ):
         assert command in readme, f"README.md does not say `{command}`"

@@ -16,8 +16,13 @@ from helpers.images import EXTENSIONS, PictureFolder, class_folder, fit_square, 
 from helpers.leaves import CLASSES
 
 # PlantVillage's other five: the crops with a single class
-SINGLE = ["Blueberry___healthy", "Orange___Haunglongbing_(Citrus_greening)", "Raspberry___healthy",
-          "Soybean___healthy", "Squash___Powdery_mildew"]  # fmt: skip
+SINGLE = [
+    "Blueberry___healthy",
+    "Orange___Haunglongbing_(Citrus_greening)",
+    "Raspberry___healthy",
+    "Soybean___healthy",
+    "Squash___Powdery_mildew",
+]
 
 
 def noise(h=24, w=40, channels=3, seed=0):
@@ -105,8 +110,13 @@ def cmyk(*ink):
     return Image.new("CMYK", (16, 16), ink)
 
 
-INKS = {(255, 0, 0, 0): (0, 255, 255), (0, 255, 255, 0): (255, 0, 0), (0, 0, 0, 255): (0, 0, 0),
-        (0, 0, 0, 0): (255, 255, 255), (0, 0, 255, 128): (127, 127, 0)}  # fmt: skip
+INKS = {
+    (255, 0, 0, 0): (0, 255, 255),
+    (0, 255, 255, 0): (255, 0, 0),
+    (0, 0, 0, 255): (0, 0, 0),
+    (0, 0, 0, 0): (255, 255, 255),
+    (0, 0, 255, 128): (127, 127, 0),
+}
 
 
 @pytest.mark.parametrize("ink, rgb", INKS.items())
@@ -151,8 +161,12 @@ def test_16_bit_grey_is_scaled_by_65535(tmp_path, name, shift):
 
 def test_32_bit_and_float_tiffs_keep_their_contrast(tmp_path):
     unit = SIXTEEN / 65520
-    for name, x, top in (("unit", unit, 1), ("bytes", unit * 255, 255), ("words", unit * 65535, 65535),
-                         ("beyond", unit * 2e6, 2e6)):  # fmt: skip
+    for name, x, top in (
+        ("unit", unit, 1),
+        ("bytes", unit * 255, 255),
+        ("words", unit * 65535, 65535),
+        ("beyond", unit * 2e6, 2e6),
+    ):
         got = read_image(saved(tmp_path / f"{name}.tif", x.astype(np.float32)))
         assert np.abs(got[:, :, 0] - x / top * 255).max() <= 0.51, name
     for top in (255, 65535, 2**31 - 1):
@@ -177,8 +191,16 @@ def test_exif_orientation_is_applied_once(tmp_path, orientation, name):
     upright[:16, 32:] = 0, 255, 0
     upright[16:, :16] = 0, 0, 255
     # the transforms that bring an upright picture into what tag 1..8 stores (TIFF 6.0, Orientation)
-    store = [lambda x: x, lambda x: x[:, ::-1], lambda x: x[::-1, ::-1], lambda x: x[::-1], lambda x: x.swapaxes(0, 1),
-             lambda x: np.rot90(x), lambda x: x[::-1, ::-1].swapaxes(0, 1), lambda x: np.rot90(x, -1)]  # fmt: skip
+    store = [
+        lambda x: x,
+        lambda x: x[:, ::-1],
+        lambda x: x[::-1, ::-1],
+        lambda x: x[::-1],
+        lambda x: x.swapaxes(0, 1),
+        lambda x: np.rot90(x),
+        lambda x: x[::-1, ::-1].swapaxes(0, 1),
+        lambda x: np.rot90(x, -1),
+    ]
     exif = Image.Exif()
     exif[0x0112] = orientation
     stored = np.ascontiguousarray(store[orientation - 1](upright))
@@ -311,14 +333,20 @@ def pairs(items):
     return [(path.parent.name, path.name, label) for path, label in items]
 
 
-@pytest.mark.parametrize("train, val", [("train", "val"), ("train", "valid"), ("train", "validation"),
-                                        ("Train", "VAL")])  # fmt: skip
+@pytest.mark.parametrize(
+    "train, val", [("train", "val"), ("train", "valid"), ("train", "validation"), ("Train", "VAL")]
+)
 def test_train_and_val_folders(tmp_path, train, val):
     tree(tmp_path, {f"{train}/cat": names(3), f"{train}/dog": names(2), f"{val}/cat": names(1), f"{val}/dog": names(2)})
     training, valid, classes = class_folder(tmp_path)
     assert classes == ["cat", "dog"]
-    assert pairs(training) == [("cat", "000.png", 0), ("cat", "001.png", 0), ("cat", "002.png", 0),
-                               ("dog", "000.png", 1), ("dog", "001.png", 1)]  # fmt: skip
+    assert pairs(training) == [
+        ("cat", "000.png", 0),
+        ("cat", "001.png", 0),
+        ("cat", "002.png", 0),
+        ("dog", "000.png", 1),
+        ("dog", "001.png", 1),
+    ]
     assert pairs(valid) == [("cat", "000.png", 0), ("dog", "000.png", 1), ("dog", "001.png", 1)]
     assert {p.parent.parent.name for p, _ in valid} == {val}
 

@@ -1,4 +1,5 @@
 """The stop button of a notebook: a training ends between two steps, is kept, and the same cell offers to go on."""
+
 import os
 import signal
 import subprocess
@@ -38,8 +39,12 @@ class Notebook:
 
     def __init__(self, folder):
         self.km = manager.KernelManager()
-        self.km.start_kernel(cwd=str(folder), env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
-                             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        self.km.start_kernel(
+            cwd=str(folder),
+            env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
         self.kc = self.km.blocking_client()
         self.kc.start_channels()
         self.kc.wait_for_ready(timeout=60)
@@ -148,7 +153,7 @@ def test_a_stop_in_the_last_epoch_is_not_swallowed():
     model = torch.nn.Linear(3, 1)
 
     def step(model, batch):
-        if not model.training:                                      # while it is evaluated, after the last step
+        if not model.training:  # while it is evaluated, after the last step
             os.kill(os.getpid(), signal.SIGINT)
         return {"loss": (model(batch[0]) - batch[1]).square().sum()}
 

@@ -3,6 +3,7 @@
 By default the fastest lecture with a slider is run; COURSE_LAB=all (`make lab-test`) runs all of them, COURSE_LAB=NAME
 those whose name holds NAME.
 """
+
 import json
 import os
 import re
@@ -22,8 +23,16 @@ sync_api = pytest.importorskip("playwright.sync_api", reason="the test extra is 
 ROOT = Path(__file__).parents[1]
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 pytestmark = pytest.mark.skipif(not CHROMIUM, reason="no chromium here (Debian and Ubuntu: apt install chromium)")
-FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
-         "--disable-background-networking", "--disable-component-update"]
+FLAGS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-sync",
+    "--disable-background-networking",
+    "--disable-component-update",
+]
 LECTURES = sorted((ROOT / "notebooks").glob("*.ipynb"))
 
 
@@ -48,7 +57,7 @@ def lab(tmp_path_factory):
     home = desk / "home"
     home.mkdir()
     recipe = (ROOT / "Makefile").read_text(encoding="utf-8").partition("\nlab:")[2].partition("\n\n")[0]
-    assert "tools/lab_overrides.json" in recipe         # what the desk is told, and where it starts
+    assert "tools/lab_overrides.json" in recipe  # what the desk is told, and where it starts
     options = re.findall(r"--\S+=\S+", recipe)
     settings = desk / "share" / "jupyter" / "lab" / "settings"
     source = Path(sys.prefix, "share", "jupyter", "lab")
@@ -61,14 +70,36 @@ def lab(tmp_path_factory):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    environment = {**os.environ, "HOME": str(home), "JUPYTER_CONFIG_DIR": str(home / "config"), "PYTHONPATH": str(ROOT),
-                   "JUPYTER_DATA_DIR": str(home / "data"), "JUPYTER_RUNTIME_DIR": str(home / "run"),
-                   "COURSE_SCALE": "small", "DLM_CACHE": cache()}
+    environment = {
+        **os.environ,
+        "HOME": str(home),
+        "JUPYTER_CONFIG_DIR": str(home / "config"),
+        "PYTHONPATH": str(ROOT),
+        "JUPYTER_DATA_DIR": str(home / "data"),
+        "JUPYTER_RUNTIME_DIR": str(home / "run"),
+        "COURSE_SCALE": "small",
+        "DLM_CACHE": cache(),
+    }
     log = (desk / "log").open("w")
-    with subprocess.Popen([sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", f"--port={port}",
-                           f"--LabApp.app_dir={settings.parent}", "--IdentityProvider.token=", "--ServerApp.password=",
-                           "--LabApp.expose_app_in_browser=True", *options],
-                          cwd=desk, env=environment, stdout=log, stderr=log) as server:
+    with subprocess.Popen(
+        [
+            sys.executable,
+            "-m",
+            "jupyterlab",
+            "--no-browser",
+            "--allow-root",
+            f"--port={port}",
+            f"--LabApp.app_dir={settings.parent}",
+            "--IdentityProvider.token=",
+            "--ServerApp.password=",
+            "--LabApp.expose_app_in_browser=True",
+            *options,
+        ],
+        cwd=desk,
+        env=environment,
+        stdout=log,
+        stderr=log,
+    ) as server:
         try:
             address = f"http://127.0.0.1:{port}/"
             for _ in range(240):
@@ -86,6 +117,7 @@ def lab(tmp_path_factory):
 
 def cache():
     from helpers.data import cache
+
     return str(cache())
 
 
@@ -98,8 +130,13 @@ def page(lab):
         page.set_default_timeout(60_000)
         page.faults = []
         page.on("pageerror", lambda error: page.faults.append(f"error: {error}"))
-        page.on("request", lambda r: r.url.startswith((lab[0], lab[0].replace("http", "ws"), "data:", "blob:"))
-                or page.faults.append(f"asks {r.url}"))
+        page.on(
+            "request",
+            lambda r: (
+                r.url.startswith((lab[0], lab[0].replace("http", "ws"), "data:", "blob:"))
+                or page.faults.append(f"asks {r.url}")
+            ),
+        )
         yield page
         browser.close()
 
@@ -114,14 +151,15 @@ def test_the_desk_opens_on_its_welcome_page(lab, page):
     page.goto(lab[1])
     settled(page)
     page.wait_for_selector(".jp-MarkdownViewer h1")
-    links = page.eval_on_selector_all(".jp-MarkdownViewer a:not(.jp-InternalAnchorLink)",
-                                      "all => all.map(a => a.textContent)")
+    links = page.eval_on_selector_all(
+        ".jp-MarkdownViewer a:not(.jp-InternalAnchorLink)", "all => all.map(a => a.textContent)"
+    )
     desk = (ROOT / "notebooks" / "README.md").read_text(encoding="utf-8")
     listed = re.findall(r"^\d+\. \[(.+?)\]\((.+?)\)", desk, re.M)
     assert [name for _, name in listed] == sorted(name for _, name in listed) and listed, "lectures in their order"
-    assert links[:len(listed)] == [title for title, _ in listed]
+    assert links[: len(listed)] == [title for title, _ in listed]
     assert page.locator(".jp-Dialog, .jp-toastContainer .Toastify__toast").count() == 0, "something popped up"
-    page.get_by_role("link", name=listed[0][0]).first.click()           # and a lecture is one click away
+    page.get_by_role("link", name=listed[0][0]).first.click()  # and a lecture is one click away
     page.wait_for_selector(".jp-NotebookPanel:not(.lm-mod-hidden) .jp-Cell")
     page.keyboard.press("Escape")
     page.evaluate("window.jupyterapp.commands.execute('toc:show-panel')")
@@ -138,16 +176,21 @@ STATE = """() => { const w = window.jupyterapp.shell.currentWidget, c = w.conten
 def run_all(page, limit):
     """Run every cell; returns the code cells with their outputs, and whether a progress bar was seen."""
     page.wait_for_function(
-        "() => window.jupyterapp.shell.currentWidget.sessionContext.session?.kernel?.status === 'idle'")
+        "() => window.jupyterapp.shell.currentWidget.sessionContext.session?.kernel?.status === 'idle'"
+    )
     page.evaluate("() => window.jupyterapp.commands.execute('notebook:clear-all-cell-outputs')")
     assert page.evaluate(STATE)["left"]
-    page.evaluate("() => { window.jupyterapp.commands.execute('notebook:run-all-cells'); }")    # not awaited
+    page.evaluate("() => { window.jupyterapp.commands.execute('notebook:run-all-cells'); }")  # not awaited
     end, bars = time.monotonic() + limit, 0
     while time.monotonic() < end:
         state = page.evaluate(STATE)
         bars += page.locator(".jp-OutputArea progress").count()
-        failed = [out for cell in state["code"] for out in cell["outputs"] if out["output_type"] == "error"
-                  and "raises-exception" not in cell["metadata"].get("tags", [])]
+        failed = [
+            out
+            for cell in state["code"]
+            for out in cell["outputs"]
+            if out["output_type"] == "error" and "raises-exception" not in cell["metadata"].get("tags", [])
+        ]
         assert not failed, json.dumps(failed)[:2000]
         if state["busy"] == "idle" and not state["left"]:
             return state["code"], bars
@@ -170,9 +213,12 @@ def test_a_lecture_is_run_and_played_with(lab, page, path):
     assert bars, "no progress bar was seen in a whole lecture"
     stored = [cell for cell in nbformat.read(path, 4).cells if cell.cell_type == "code"]
     assert len(cells) == len(stored)
-    for new, old in zip(cells, stored):                                 # the same kinds of outputs as in the book
-        kinds = [sorted(out.get("data", {})) or out["output_type"] for out in new["outputs"] if any(
-            out.get("data", {"text": out.get("text")}).values())]
+    for new, old in zip(cells, stored):  # the same kinds of outputs as in the book
+        kinds = [
+            sorted(out.get("data", {})) or out["output_type"]
+            for out in new["outputs"]
+            if any(out.get("data", {"text": out.get("text")}).values())
+        ]
         assert len(kinds) >= len([out for out in old.outputs if out.output_type != "stream"]), old.source[:200]
 
     raw = page.evaluate("""() => [...document.querySelectorAll('.jp-MarkdownOutput')].map(e => {
@@ -182,11 +228,17 @@ def test_a_lecture_is_run_and_played_with(lab, page, path):
     assert page.locator("mjx-merror").count() == 0, "an equation that MathJax cannot read"
 
     if any("widget-view+json" in kind for cell in cells for out in cell["outputs"] for kind in out.get("data", {})):
-        place = next(i for i, cell in enumerate(page.evaluate(
-            "() => window.jupyterapp.shell.currentWidget.content.model.toJSON().cells"))
-            if "widget-view+json" in json.dumps(cell.get("outputs", [])))
-        page.evaluate(f"window.jupyterapp.shell.currentWidget.content.activeCellIndex = {place};"
-                      f"window.jupyterapp.shell.currentWidget.content.scrollToItem({place}, 'center')")
+        place = next(
+            i
+            for i, cell in enumerate(
+                page.evaluate("() => window.jupyterapp.shell.currentWidget.content.model.toJSON().cells")
+            )
+            if "widget-view+json" in json.dumps(cell.get("outputs", []))
+        )
+        page.evaluate(
+            f"window.jupyterapp.shell.currentWidget.content.activeCellIndex = {place};"
+            f"window.jupyterapp.shell.currentWidget.content.scrollToItem({place}, 'center')"
+        )
         page.wait_for_selector(".jupyter-widgets")
         page.wait_for_timeout(2000)
         slider = page.locator(".jupyter-widgets [role=slider]").first
@@ -194,7 +246,7 @@ def test_a_lecture_is_run_and_played_with(lab, page, path):
             before = slider.evaluate(PICTURES)
             slider.focus()
             for key in ("ArrowRight", "ArrowRight", "ArrowLeft", "ArrowLeft", "ArrowLeft"):
-                page.keyboard.press(key)                                # no mouse needed
+                page.keyboard.press(key)  # no mouse needed
             for _ in range(100):
                 page.wait_for_timeout(200)
                 if slider.evaluate(PICTURES) != before:

@@ -36,6 +36,7 @@ def digest(images):
 
 # ---- names
 
+
 def test_classes_are_plantvillage_less_the_single_class_crops():
     assert len(PLANTVILLAGE) == 38
     crops = [name.split("___")[0] for name in PLANTVILLAGE]
@@ -65,6 +66,7 @@ def test_the_folders_of_both_editions_are_found(edition):
 
 # ---- reproducible
 
+
 @pytest.mark.parametrize("domain", leaves.DOMAINS)
 def test_same_bytes_in_another_process(domain):
     images, labels = leaves.dataset(2, 5, domain)
@@ -76,8 +78,13 @@ leaves.render(7, 123, "field", 96), leaves.layers(3, 4)         # what was drawn
 images, labels = leaves.dataset(2, 5, {domain!r})
 print(hashlib.sha256(images.tobytes()).hexdigest(), hashlib.sha256(labels.tobytes()).hexdigest())
 """
-    done = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, check=True,
-                          env={**os.environ, "PYTHONHASHSEED": "99", "PYTHONPATH": str(ROOT)})
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+        env={**os.environ, "PYTHONHASHSEED": "99", "PYTHONPATH": str(ROOT)},
+    )
     assert done.stdout.split() == [digest(images), digest(labels)]
 
 
@@ -105,7 +112,7 @@ def test_dataset_layout():
     assert labels.dtype == np.int64 and labels.tolist() == list(range(33)) * 2
     one = leaves.render(leaves.CLASSES[8], 3, "field", 48, index=1)
     assert np.array_equal(images[33 + 8].transpose(1, 2, 0), one)
-    assert np.array_equal(leaves.dataset(1, 3, "field", 48)[0], images[:33])        # a prefix
+    assert np.array_equal(leaves.dataset(1, 3, "field", 48)[0], images[:33])  # a prefix
 
 
 def test_seeds_indices_and_domains_are_disjoint():
@@ -134,26 +141,28 @@ def test_no_global_random_state():
 
 # ---- the leaf
 
+
 @pytest.mark.parametrize("crop", SPECIES)
 def test_blade_coordinates_invert_its_projection(crop):
-    blade = Blade(crop, Dice(1), 128, (2.1, 110.0, 60.0, 66.0, .9), .4, .3)
+    blade = Blade(crop, Dice(1), 128, (2.1, 110.0, 60.0, 66.0, 0.9), 0.4, 0.3)
     points = blade.points(Dice(2), 200)
     x, y = np.rint(blade.px(points)).astype(int).T
     seen = (x >= 0) & (x < 128) & (y >= 0) & (y < 128)
     back = blade.px(np.stack([blade.u[y[seen], x[seen]], blade.v[y[seen], x[seen]]], 1))
-    assert seen.sum() > 100 and np.abs(back - np.stack([x[seen], y[seen]], 1)).max() < .01
-    assert (blade.lamina[y[seen], x[seen]] > 0).mean() > .95                         # places for lesions
-    assert (blade.edge > 0).sum() == pytest.approx((blade.lamina > .5).sum(), rel=.02)
+    assert seen.sum() > 100 and np.abs(back - np.stack([x[seen], y[seen]], 1)).max() < 0.01
+    assert (blade.lamina[y[seen], x[seen]] > 0).mean() > 0.95  # places for lesions
+    assert (blade.edge > 0).sum() == pytest.approx((blade.lamina > 0.5).sum(), rel=0.02)
 
 
 def test_noise_tiles_wrap_and_depend_on_the_dice():
     a = noise("mid", Dice(1), 64)
-    assert a.shape == (64, 64) and a.dtype == np.float32 and .1 < a.std() < 1 and abs(a).max() < 1.3
+    assert a.shape == (64, 64) and a.dtype == np.float32 and 0.1 < a.std() < 1 and abs(a).max() < 1.3
     assert not np.array_equal(a, noise("mid", Dice(2), 64))
     from helpers.blades import _tiles
+
     for name, tile in _tiles(64).items():
         assert np.array_equal(tile[:64], tile[128:]), name
-        steps = np.abs(np.diff(tile, axis=0)).mean(1)                                # no seam where it wraps
+        steps = np.abs(np.diff(tile, axis=0)).mean(1)  # no seam where it wraps
         assert steps[127] < 3 * np.median(steps), name
 
 
@@ -167,20 +176,20 @@ def test_lesions_stay_inside_the_leaf(domain):
             differs = (a["image"] != a["healthy"]).any(-1)
             assert not (differs & ~a["mask"]).any(), name
             assert a["sick"].min() >= 0 and a["sick"].max() <= 1
-            assert .02 < a["mask"].mean() <= 1
+            assert 0.02 < a["mask"].mean() <= 1
             changed.append(np.abs(a["image"].astype(int) - a["healthy"]).max(-1)[a["mask"]])
         changed = np.concatenate(changed)
         if leaves.disease(name) == "healthy":
             assert changed.max() == 0, name
         else:
-            assert (changed > 25).mean() > .003, name        # plainly visible, on more than a speck
+            assert (changed > 25).mean() > 0.003, name  # plainly visible, on more than a speck
 
 
 def test_a_larger_picture_shows_the_same_leaf():
     for c in range(0, 33, 3):
         small = leaves.render(c, 1, "lab", 48).astype(float)
         large = leaves.render(c, 1, "lab", 96).reshape(48, 2, 48, 2, 3).mean((1, 3))
-        assert np.corrcoef(small.ravel(), large.ravel())[0, 1] > .85, leaves.CLASSES[c]
+        assert np.corrcoef(small.ravel(), large.ravel())[0, 1] > 0.85, leaves.CLASSES[c]
 
 
 def test_domains_share_the_leaf_and_differ_in_the_background():
@@ -198,27 +207,30 @@ def test_domains_share_the_leaf_and_differ_in_the_background():
             inside.append(picture[core].mean(0))
         saturation[domain], texture[domain] = np.mean(outside), np.mean(rough)
         colours[domain] = np.mean(inside, axis=0)
-    assert saturation["field"] > 1.4 * saturation["lab"]     # tables are grey, gardens are not
-    assert texture["field"] > 1.3 * texture["lab"]           # nor plain
-    for domain in leaves.DOMAINS:                            # leaves are green in both
+    assert saturation["field"] > 1.4 * saturation["lab"]  # tables are grey, gardens are not
+    assert texture["field"] > 1.3 * texture["lab"]  # nor plain
+    for domain in leaves.DOMAINS:  # leaves are green in both
         assert colours[domain].argmax() == 1
     assert np.abs(colours["lab"] - colours["field"]).max() < 40
 
 
 # ---- hard enough to teach
 
+
 @pytest.mark.parametrize("domain", leaves.DOMAINS)
 def test_nearest_neighbours_on_pixels_fail(domain):
     from sklearn.neighbors import KNeighborsClassifier
+
     train, y = leaves.dataset(20, 1, domain)
     test, z = leaves.dataset(8, 2, domain)
     train, test = (x.reshape(len(x), -1).astype(np.float32) for x in (train, test))
-    assert KNeighborsClassifier(3, algorithm="brute").fit(train, y).score(test, z) < .25
+    assert KNeighborsClassifier(3, algorithm="brute").fit(train, y).score(test, z) < 0.25
 
 
 def test_but_lesions_tell_the_diseases_apart():
     """Colour, spread and share of the sick pixels alone, given the mask: far above chance among tomatoes."""
     from sklearn.ensemble import ExtraTreesClassifier
+
     tomato = [c for c in leaves.CLASSES if leaves.crop(c) == "Tomato"]
 
     def features(seed, n):
@@ -230,19 +242,29 @@ def test_but_lesions_tell_the_diseases_apart():
                 p, h, s = a["image"][m] / 255, a["healthy"][m] / 255, a["sick"][m]
                 change = np.sort((p - h).mean(1))
                 w = s / (s.sum() + 1e-6)
-                rows.append([*(w @ p), *(w @ (p - h)), s.mean(), (s > .5).mean(), s.std(),
-                             *change[[0, len(change) // 20, len(change) // 2, -len(change) // 20, -1]],
-                             *np.percentile(p - h, [5, 50, 95], axis=0).ravel()])
+                rows.append(
+                    [
+                        *(w @ p),
+                        *(w @ (p - h)),
+                        s.mean(),
+                        (s > 0.5).mean(),
+                        s.std(),
+                        *change[[0, len(change) // 20, len(change) // 2, -len(change) // 20, -1]],
+                        *np.percentile(p - h, [5, 50, 95], axis=0).ravel(),
+                    ]
+                )
         return np.array(rows), np.tile(np.arange(len(tomato)), n)
 
     model = ExtraTreesClassifier(200, random_state=0).fit(*features(1, 15))
-    assert model.score(*features(2, 8)) > .5                 # chance: 0.1
+    assert model.score(*features(2, 8)) > 0.5  # chance: 0.1
 
 
 # ---- folders and errors
 
+
 def test_write_folder_is_an_image_folder(tmp_path):
     from torchvision.datasets import ImageFolder
+
     out = tmp_path / "leaves"
     assert leaves.write_folder(out, 3, 4, "field", 32) == (66, 33)
     train, val = ImageFolder(out / "train"), ImageFolder(out / "val")
@@ -257,17 +279,20 @@ def test_write_folder_is_an_image_folder(tmp_path):
         leaves.write_folder(tmp_path / "file", 3, 4)
 
 
-@pytest.mark.parametrize("call, message", [
-    (lambda: leaves.render(33, 0), "class 33 is out of range"),
-    (lambda: leaves.render("Tomato___Rust", 0), "unknown class 'Tomato___Rust'"),
-    (lambda: leaves.render(0, -1), "must not be negative"),
-    (lambda: leaves.render(0, 0, "moon"), "unknown domain 'moon'"),
-    (lambda: leaves.render(0, 0, "lab", 8), "size 8 is out of range"),
-    (lambda: leaves.dataset(0, 0), "at least one picture"),
-    (lambda: leaves.write_folder("never_made", 1, 0), "at least two"),
-    (lambda: leaves.write_folder("never_made", 2, 0, "moon"), "unknown domain"),
-    (lambda: leaves.contact_sheet(classes=["Tomato"]), "unknown class"),
-])
+@pytest.mark.parametrize(
+    "call, message",
+    [
+        (lambda: leaves.render(33, 0), "class 33 is out of range"),
+        (lambda: leaves.render("Tomato___Rust", 0), "unknown class 'Tomato___Rust'"),
+        (lambda: leaves.render(0, -1), "must not be negative"),
+        (lambda: leaves.render(0, 0, "moon"), "unknown domain 'moon'"),
+        (lambda: leaves.render(0, 0, "lab", 8), "size 8 is out of range"),
+        (lambda: leaves.dataset(0, 0), "at least one picture"),
+        (lambda: leaves.write_folder("never_made", 1, 0), "at least two"),
+        (lambda: leaves.write_folder("never_made", 2, 0, "moon"), "unknown domain"),
+        (lambda: leaves.contact_sheet(classes=["Tomato"]), "unknown class"),
+    ],
+)
 def test_errors_name_the_thing(call, message):
     with pytest.raises(UserError, match=message):
         call()
@@ -278,7 +303,7 @@ def test_contact_sheet():
     sheet = leaves.contact_sheet(2, 1, "lab", 32, leaves.CLASSES[:5], columns=3)
     assert sheet.shape == (2 * 32 + 6, 3 * 64 + 2 * 6, 3)
     assert np.array_equal(sheet[:32, 32:64], leaves.render(0, 1, "lab", 32, index=1))
-    assert math.isclose(sheet[38:, -64:].mean(), 255)        # the sixth place is blank
+    assert math.isclose(sheet[38:, -64:].mean(), 255)  # the sixth place is blank
 
 
 def test_the_command_draws_a_folder_to_train_on(tmp_path):

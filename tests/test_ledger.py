@@ -1,4 +1,5 @@
 """The ledger of claims and the page of results: everything that was stored is on them, and nothing else."""
+
 import json
 import re
 import sys
@@ -19,10 +20,20 @@ NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 
 def notebook(*cards, heading="## Part"):
     """The JSON of a notebook with these cards, stored as a kernel stores them."""
-    outputs = [{"output_type": "display_data", "metadata": {},
-                "data": {"text/html": card._repr_html_(), "text/plain": repr(card)}} for card in cards]
-    return {"cells": [{"cell_type": "markdown", "source": f"# Title\n\n{heading}"},
-                      {"cell_type": "code", "source": "claim(...)", "outputs": outputs}]}
+    outputs = [
+        {
+            "output_type": "display_data",
+            "metadata": {},
+            "data": {"text/html": card._repr_html_(), "text/plain": repr(card)},
+        }
+        for card in cards
+    ]
+    return {
+        "cells": [
+            {"cell_type": "markdown", "source": f"# Title\n\n{heading}"},
+            {"cell_type": "code", "source": "claim(...)", "outputs": outputs},
+        ]
+    }
 
 
 def test_a_claim_is_read_as_its_card_shows_it():
@@ -44,17 +55,26 @@ def test_a_card_in_another_form_is_noticed():
 def test_a_sentence_means_nothing_but_itself_in_markdown():
     markdown_it = pytest.importorskip("markdown_it")
     sentence = "a_b_c *d* `e` |f| [g](h) <i> & $j$ \\k ~l~ 2^3 #m {n}"
-    html = markdown_it.MarkdownIt().enable("table").render(ledger.table(
-        [ledger.Claim(sentence, "1", "", "", 1, "at least 0", "", "claim-0")], "page.html"))
+    html = (
+        markdown_it.MarkdownIt()
+        .enable("table")
+        .render(ledger.table([ledger.Claim(sentence, "1", "", "", 1, "at least 0", "", "claim-0")], "page.html"))
+    )
     text = re.sub("<[^>]+>", "", html)
     import html as entities
+
     assert sentence in entities.unescape(text)
     assert html.count("<td") == 5 and 'href="page.html#claim-0"' in html
 
 
 def test_tiny_numbers_are_shown_in_powers_of_ten():
-    rows = ledger.table([ledger.Claim("x", "0.000000000000001", "", "", 1, "at most 0.0000010 rad", "", "claim-0"),
-                         ledger.Claim("y", "0.123456 x", "0.1", "0.2", 3, "at least 12.000000", "", "claim-1")], "")
+    rows = ledger.table(
+        [
+            ledger.Claim("x", "0.000000000000001", "", "", 1, "at most 0.0000010 rad", "", "claim-0"),
+            ledger.Claim("y", "0.123456 x", "0.1", "0.2", 3, "at least 12.000000", "", "claim-1"),
+        ],
+        "",
+    )
     assert "| 1e-15 | one\u00a0number | 1 | at most 1e-06 rad |" in rows
     assert "| 0.123456 x | 0.1\u00a0to\u00a00.2 | 3 | at least 12.000000 |" in rows
 
@@ -71,8 +91,10 @@ def test_every_claim_of_a_notebook_is_in_the_ledger(path):
 
 def test_the_ledger_counts():
     card = Card("x", Interval(0.25, 0.2, 0.3, 5), 0.1, None, "", 2)
-    text = ledger.ledger([("notebooks/a", "A", notebook(card)), ("notebooks/b", "B", notebook(card, card))],
-                         lambda name: f"../{name}.html")
+    text = ledger.ledger(
+        [("notebooks/a", "A", notebook(card)), ("notebooks/b", "B", notebook(card, card))],
+        lambda name: f"../{name}.html",
+    )
     assert "3 claims in 2 lectures. 3 of them are means" in text and text.count("| <a ") == 3
     assert "../notebooks/b.html#claim-" in text
 
@@ -84,9 +106,14 @@ def cells(table):
 
 
 def test_an_experiment_is_shown_by_its_means_and_intervals():
-    record = {"arms": ["a", "b"], "runs": [{"arm": arm, "seed": s, "accuracy": v, "seconds": 2.0}
-                                           for arm, values in (("a", (0.5, 0.7)), ("b", (0.9, 0.9)))
-                                           for s, v in enumerate(values)]}
+    record = {
+        "arms": ["a", "b"],
+        "runs": [
+            {"arm": arm, "seed": s, "accuracy": v, "seconds": 2.0}
+            for arm, values in (("a", (0.5, 0.7)), ("b", (0.9, 0.9)))
+            for s, v in enumerate(values)
+        ],
+    }
     head, rows = cells(results.tables(record)[0])
     assert head == ["arm", "accuracy", "seeds", "seconds a run"]
     known = interval([0.5, 0.7])
@@ -96,18 +123,30 @@ def test_an_experiment_is_shown_by_its_means_and_intervals():
 
 
 def test_an_experiment_with_more_measures_than_arms_stands_upright():
-    runs = [{"arm": arm, "seed": 0, "map": 0.5, "map50": v, "kl": 1.5, "seconds": 2.0}
-            for arm, v in (("a", 0.7), ("b", 1))]
+    runs = [
+        {"arm": arm, "seed": 0, "map": 0.5, "map50": v, "kl": 1.5, "seconds": 2.0} for arm, v in (("a", 0.7), ("b", 1))
+    ]
     head, rows = cells(results.tables({"arms": ["a", "b"], "runs": runs})[0])
-    assert head == ["measure", "a", "b"] and [row[0] for row in rows] == ["mAP", "mAP50", "KL divergence", "seeds",
-                                                                          "seconds a run"]
+    assert head == ["measure", "a", "b"] and [row[0] for row in rows] == [
+        "mAP",
+        "mAP50",
+        "KL divergence",
+        "seeds",
+        "seconds a run",
+    ]
     assert rows[1][1:] == ["0.7", "1"] and rows[3][1:] == ["1", "1"]
 
 
 def test_rows_of_any_keys_become_one_table():
-    record = {"name": "x", "title": "On cells", "command": "python -m helpers x", "date": "2026-11-24",
-              "versions": {"torch": "2.14.1"}, "seconds": 7200.0,
-              "rows": [{"model": "ours", "map50": 0.81234, "n": 12345}, {"model": "theirs", "n": 7, "fps": None}]}
+    record = {
+        "name": "x",
+        "title": "On cells",
+        "command": "python -m helpers x",
+        "date": "2026-11-24",
+        "versions": {"torch": "2.14.1"},
+        "seconds": 7200.0,
+        "rows": [{"model": "ours", "map50": 0.81234, "n": 12345}, {"model": "theirs", "n": 7, "fps": None}],
+    }
     head, rows = cells(results.tables(record)[0])
     assert head == ["model", "mAP50", "n", "fps"]
     assert rows == [["ours", "0.8123", "12,345", ""], ["theirs", "", "7", ""]]
@@ -183,8 +222,19 @@ def test_a_damaged_record_names_its_file(tmp_path):
         results.load(tmp_path)
 
 
-@pytest.mark.parametrize("value, shown", [(0.123456, "0.1235"), (1234567, "1,234,567"), (123456.7, "123,457"),
-                                          (0.0, "0"), (1e-9, "1e-09"), (True, "yes"), (None, ""), ("a", "a"),
-                                          (-0.5, "-0.5")])
+@pytest.mark.parametrize(
+    "value, shown",
+    [
+        (0.123456, "0.1235"),
+        (1234567, "1,234,567"),
+        (123456.7, "123,457"),
+        (0.0, "0"),
+        (1e-9, "1e-09"),
+        (True, "yes"),
+        (None, ""),
+        ("a", "a"),
+        (-0.5, "-0.5"),
+    ],
+)
 def test_numbers(value, shown):
     assert results.number(value) == shown

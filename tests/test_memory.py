@@ -31,8 +31,8 @@ def test_start_values(build):
     for layer in (0, 1):
         _, _, bias_ih, bias_hh = rnn.weights(lstm, f"_l{layer}")
         total = bias_ih + bias_hh
-        assert torch.equal(total[32:64], torch.ones(32))                 # 1 in all, not 2
-        assert total[:32].std() > 0.01 and total[64:].std() > 0.01       # the other gates are left alone
+        assert torch.equal(total[32:64], torch.ones(32))  # 1 in all, not 2
+        assert total[:32].std() > 0.01 and total[64:].std() > 0.01  # the other gates are left alone
     lstm = memory.chrono_(build(), 100)
     _, _, bias_ih, bias_hh = rnn.weights(lstm)
     steps = (bias_ih + bias_hh)[32:64].exp()
@@ -49,7 +49,7 @@ def test_gradient_left_equals_autograd(kind):
     x = torch.randn(12, 3, dtype=torch.float64)
     zero = torch.zeros(1, 8, dtype=torch.float64)
 
-    def end(steps, first):                                              # h_0 or c_0 -> h_T or c_T
+    def end(steps, first):  # h_0 or c_0 -> h_T or c_T
         state = (zero, first) if kind is nn.LSTM else first
         return as_tuple(module(x[:steps], state)[1])[-1][0]
 
@@ -61,14 +61,14 @@ def test_gradient_left_equals_autograd(kind):
 
 def test_prediction_is_exact_where_it_must_be():
     torch.manual_seed(0)
-    cut = nn.LSTM(3, 8, batch_first=True)                               # gates that see only their bias:
-    with torch.no_grad():                                               # nothing but f is left, f^t exactly
+    cut = nn.LSTM(3, 8, batch_first=True)  # gates that see only their bias:
+    with torch.no_grad():  # nothing but f is left, f^t exactly
         cut.weight_ih_l0.zero_()
         cut.weight_hh_l0.zero_()
     x = torch.randn(40, 3, dtype=torch.float64)
     assert (memory.gradient_left(cut, x) / memory.predicted_left(cut, 40) - 1).abs().max() < 1e-10
-    silent = memory.orthogonal_(nn.RNN(3, 8, batch_first=True), 0.9)       # no input, no bias: h = 0,
-    with torch.no_grad():                                               # tanh' = 1, so 0.9^t exactly
+    silent = memory.orthogonal_(nn.RNN(3, 8, batch_first=True), 0.9)  # no input, no bias: h = 0,
+    with torch.no_grad():  # tanh' = 1, so 0.9^t exactly
         for name, parameter in silent.named_parameters():
             if name != "weight_hh_l0":
                 parameter.zero_()
@@ -80,15 +80,15 @@ def test_survival_says_what_the_lecture_says():
     result = memory.survival(steps=100, seeds=3)
     rate = {name: (r["measured"][:, -1].log().mean() / 100).exp().item() for name, r in result.items()}
     assert rate["RNN"] < rate["LSTM"] < rate["LSTM, forget bias 1"] < rate["LSTM, forget bias 2"]
-    assert rate["LSTM"] < 0.7                        # 1e-16 and less after 100 steps: not a memory
+    assert rate["LSTM"] < 0.7  # 1e-16 and less after 100 steps: not a memory
     assert rate["LSTM, chrono"] > 0.975
     guess = {name: (r["predicted"][:, -1].log().mean() / 100).exp().item() for name, r in result.items()}
     for name in ("RNN", "RNN, orthogonal", "LSTM, chrono"):
         assert abs(rate[name] - guess[name]) < 0.05, name
     for name in ("LSTM", "LSTM, forget bias 1", "LSTM, forget bias 2"):
-        assert 0 < rate[name] - guess[name] < 0.15, name     # f^t leaves out the way back through the gates
+        assert 0 < rate[name] - guess[name] < 0.15, name  # f^t leaves out the way back through the gates
         rest = (result[name]["at rest"][:, -1].log().mean() / 100).exp()
-        assert abs(rate[name] - rest) < 0.03, name           # and that explains the difference
+        assert abs(rate[name] - rest) < 0.03, name  # and that explains the difference
 
 
 # --- problems -------------------------------------------------------------------------------------
@@ -116,7 +116,7 @@ def test_baselines_equal_theory():
     symbols = x.argmax(2)
     assert torch.equal(symbols[:, :10], y[:, -10:]) and (symbols[:, 39] == 9).all()
     assert (symbols[:, 10:39] == 8).all() and (symbols[:, 40:] == 8).all() and (y[:, :40] == 8).all()
-    blank = torch.zeros(50, 10)                         # who keeps nothing: blanks, then all symbols alike
+    blank = torch.zeros(50, 10)  # who keeps nothing: blanks, then all symbols alike
     blank[:40, 8] = 60.0
     blank[40:, :8] = 60.0
     result = evaluate(Says(blank), Tensors(x, y), step=memory.copying_step)
@@ -142,10 +142,11 @@ def test_adding_is_learned_by_the_lstm():
 
 
 def test_a_network_without_a_memory_stays_at_the_baseline():
-    def forgetful(inputs, hidden, steps):                               # W_hh = 0: it sees the last step only
+    def forgetful(inputs, hidden, steps):  # W_hh = 0: it sees the last step only
         network = nn.RNN(inputs, hidden, batch_first=True)
         network.weight_hh_l0 = nn.Parameter(torch.zeros_like(network.weight_hh_l0), requires_grad=False)
         return network
+
     result = memory.learn("adding", forgetful, 20, n=2000, hidden=8, epochs=4, lr=1e-2, device="cpu")
     assert 0.9 < result["share"] < 1.2
     copied = memory.learn("copying", forgetful, 10, n=1000, hidden=16, epochs=3, lr=2e-2, device="cpu")

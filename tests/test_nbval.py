@@ -1,4 +1,5 @@
 """Notebooks under nbval with this repository's conftest: what differs fails and is named, what agrees passes."""
+
 import os
 import re
 import subprocess
@@ -13,15 +14,21 @@ from tools.notebooks import canonical, run
 
 pytest.importorskip("nbval", reason="the test extra is not installed")
 ROOT = Path(__file__).parents[1]
-FIGURE = ("plt = plots.use()\nfig, ax = plt.subplots()\nax.plot([0, 1, 2], [0, 0.5, 1])\n"
-          "plots.show(fig, alt='A line that rises from 0 to 1.')")
-UPDATE = ("handle = display({'text/plain': 'old'}, raw=True, display_id=True)\n"
-          "handle.update({'text/plain': 'new'}, raw=True)")
+FIGURE = (
+    "plt = plots.use()\nfig, ax = plt.subplots()\nax.plot([0, 1, 2], [0, 0.5, 1])\n"
+    "plots.show(fig, alt='A line that rises from 0 to 1.')"
+)
+UPDATE = (
+    "handle = display({'text/plain': 'old'}, raw=True, display_id=True)\nhandle.update({'text/plain': 'new'}, raw=True)"
+)
 # each: the cell as it was stored, the cell that is run instead, and what the failure must say (None: it must pass)
 CELLS = [
     ("import os\nfrom IPython.display import clear_output, display\nfrom helpers import plots\nx = 0.5", None, None),
-    ("print(f'accuracy {x:.3f}')", "print('accuracy 0.600')",
-     "decimal 1: stored 0.5, now 0.6, differs by 0.1, allowed 0.001"),
+    (
+        "print(f'accuracy {x:.3f}')",
+        "print('accuracy 0.600')",
+        "decimal 1: stored 0.5, now 0.6, differs by 0.1, allowed 0.001",
+    ),
     ("print('12 of 30')", "print('13 of 30')", "the text around the decimals differs"),
     ("print(f'{x:.4f}')", "print('0.5004')", None),
     (FIGURE, FIGURE.replace("ax.plot", "print"), "Unexpected output fields"),
@@ -52,10 +59,30 @@ def notebook(tmp_path_factory):
 def nbval(path):
     """Run pytest --nbval on one notebook; returns what it said of each cell, and the seconds."""
     start = time.monotonic()
-    command = ["-m", "pytest", "--nbval", "-p", "conftest", "-p", "no:cacheprovider", "-v", "--color=no",
-               "-c", str(ROOT / "pyproject.toml"), "--rootdir", str(path.parent), str(path)]
-    said = subprocess.run([sys.executable, *command], cwd=path.parent, capture_output=True, text=True, timeout=120,
-                          env={**os.environ, "PYTHONPATH": str(ROOT)}).stdout
+    command = [
+        "-m",
+        "pytest",
+        "--nbval",
+        "-p",
+        "conftest",
+        "-p",
+        "no:cacheprovider",
+        "-v",
+        "--color=no",
+        "-c",
+        str(ROOT / "pyproject.toml"),
+        "--rootdir",
+        str(path.parent),
+        str(path),
+    ]
+    said = subprocess.run(
+        [sys.executable, *command],
+        cwd=path.parent,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    ).stdout
     parts = re.split(r"_+ \S+::Cell (\d+) _+\n", said.partition("short test summary")[0])
     failed = {int(cell): text for cell, text in zip(parts[1::2], parts[2::2])}
     passed = {int(cell): None for cell in re.findall(r"::Cell (\d+) PASSED", said)}
@@ -85,9 +112,14 @@ def test_the_run_left_a_stamp(notebook):
 
 def test_a_run_notes_the_data_and_the_cells_that_are_long_silent(tmp_path, capsys, monkeypatch):
     import tools.notebooks
+
     monkeypatch.setattr(tools.notebooks, "SILENT", 0.5)
-    cells = ["from helpers.data import digits\nfrom helpers.progress import track\nimport time\nx = digits()",
-             "for i in track(range(4)):\n    time.sleep(0.25)", "time.sleep(1.1)", "time.sleep(0.1)"]
+    cells = [
+        "from helpers.data import digits\nfrom helpers.progress import track\nimport time\nx = digits()",
+        "for i in track(range(4)):\n    time.sleep(0.25)",
+        "time.sleep(1.1)",
+        "time.sleep(0.1)",
+    ]
     path = tmp_path / "a.ipynb"
     nbformat.write(nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(s) for s in cells]), path)
     assert run(path).metadata["verified"]["data"] == ["digits"]
@@ -102,8 +134,15 @@ def test_what_differs_fails_and_is_named(notebook):
             cell.source = other or cell.source
         cells[-1].update(execution_count=None, outputs=[])
         # one more cell, whose tag allows what the second one may not
-        cells.append(nbformat.v4.new_code_cell("print('accuracy 0.600')", execution_count=99, outputs=cells[1].outputs,
-                                               metadata={"tags": ["nbval-atol=0.1"]}))
+        cells.append(
+            nbformat.v4.new_code_cell(
+                "print('accuracy 0.600')",
+                execution_count=99,
+                outputs=cells[1].outputs,
+                metadata={"tags": ["nbval-atol=0.1"]},
+            )
+        )
+
     results, _ = nbval(changed(notebook, faults))
     assert results.pop(len(CELLS)) is None
     for cell, (_, _, words) in enumerate(CELLS):

@@ -25,6 +25,7 @@ def analyse(text):
 def test_naive_bayes_equals_sklearn():
     from sklearn.feature_extraction.text import CountVectorizer
     from sklearn.naive_bayes import MultinomialNB
+
     counter = CountVectorizer(analyzer=analyse, binary=True)
     for prior in (True, False):
         theirs = MultinomialNB(fit_prior=prior).fit(counter.fit_transform(TEXTS), LABELS)
@@ -38,12 +39,13 @@ def test_naive_bayes_by_hand():
     model = naive_bayes([["x"], ["x", "y"], ["y"]], [1, 1, 0], 1, 1)
     # p(x|1) = (1+2)/(2+3), p(y|1) = (1+1)/(2+3); p(x|0) = (1+0)/(2+1), p(y|0) = (1+1)/(2+1); p(1)/p(0) = 2
     wanted = math.log(2) + math.log(3 / 5 / (1 / 3)) + math.log(2 / 5 / (2 / 3))
-    assert abs(model([["y", "x", "x"]]).item() - wanted) < 1e-12        # binary: a second x adds nothing
+    assert abs(model([["y", "x", "x"]]).item() - wanted) < 1e-12  # binary: a second x adds nothing
 
 
 def test_tfidf_equals_sklearn():
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.linear_model import LogisticRegression
+
     vectoriser = TfidfVectorizer(analyzer=analyse)
     wanted = vectoriser.fit_transform(TEXTS)
     for balanced in (True, False):
@@ -60,6 +62,7 @@ def test_tfidf_equals_sklearn():
 
 def test_once_equals_binary_of_sklearn():
     from sklearn.feature_extraction.text import TfidfVectorizer
+
     texts = [*TEXTS, "film film film", "a a b b b c"]
     vectoriser = TfidfVectorizer(analyzer=analyse, binary=True).fit(TEXTS)
     ours = tfidf_regression(tokens(TEXTS), LABELS, once=True)
@@ -70,6 +73,7 @@ def test_once_equals_binary_of_sklearn():
 
 def test_ratio_equals_sklearn_on_weighted_features():
     from sklearn.linear_model import LogisticRegression
+
     bayes = naive_bayes(tokens(TEXTS), LABELS)
     ours = ratio_regression(tokens(TEXTS), LABELS, strength=2.0, bayes=0.0)
     assert ours.terms == bayes.terms
@@ -109,7 +113,7 @@ def test_hints_by_hand():
     assert ids.shape == (4, 3) and ids[:, 0].tolist() == vocabulary.encode(["y", "x", "y", "new"])
     level = [round(2 * bayes.weight[bayes.index[term]].item()) + 8 for term in ("y", "x", "x\ty")]
     assert ids[:, 1].tolist() == [5 + level[0], 5 + level[1], 5 + level[0], 0]
-    assert ids[:, 2].tolist() == [0, 0, 22 + level[2], 0]               # "y x" and "y new" were never seen
+    assert ids[:, 2].tolist() == [0, 0, 22 + level[2], 0]  # "y x" and "y new" were never seen
     assert len(rows) == 4 and hints.encode([]).shape == (0, 3)
 
 
@@ -123,4 +127,4 @@ def test_hints_of_a_training_text_do_not_know_its_label():
         turned[i] = 1 - turned[i]
         _, other = Hints.build(texts, turned, groups)
         assert np.array_equal(rows[i], other[i])
-        assert any(not np.array_equal(a, b) for a, b in zip(rows, other))    # but those of others do
+        assert any(not np.array_equal(a, b) for a, b in zip(rows, other))  # but those of others do

@@ -2,6 +2,7 @@
 
 `problems` lists what is wrong with a notebook; the second half of this file plants each fault and finds it.
 """
+
 import copy
 import re
 from html.parser import HTMLParser
@@ -15,9 +16,11 @@ from tools.notebooks import canonical, text
 
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
-LIMITS = {"rtol": 0.05, "atol": 0.05, "picture": 0.4}       # beyond these a cell's tag needs a reason
-TAGS = re.compile(r"nbval-(rtol|atol|picture)=[0-9.]+(e-?\d+)?|nbval-(skip|ignore-output)|raises-exception"
-                  r"|hide-(input|output|cell)|remove-(input|output|cell)")
+LIMITS = {"rtol": 0.05, "atol": 0.05, "picture": 0.4}  # beyond these a cell's tag needs a reason
+TAGS = re.compile(
+    r"nbval-(rtol|atol|picture)=[0-9.]+(e-?\d+)?|nbval-(skip|ignore-output)|raises-exception"
+    r"|hide-(input|output|cell)|remove-(input|output|cell)"
+)
 MACHINE = re.compile(r"/(?:tmp|home|root|Users)/\w|[A-Z]:\\\\?Users|\b0x[0-9a-f]{8,}\b|site-packages")
 MYST = {
     "a directive (:::)": re.compile(r"^\s*:{3,}", re.M),
@@ -32,6 +35,7 @@ MYST = {
 
 class Images(HTMLParser):
     """The alternative text of each <img> in raw HTML; None where there is none."""
+
     def __init__(self, html):
         super().__init__()
         self.alts = []
@@ -98,8 +102,11 @@ def code_problems(nb):
             if not TAGS.fullmatch(tag):
                 yield f"cell {place}: unknown tag {tag!r}"
             limit = re.fullmatch(r"nbval-(\w+)=(.+)", tag)
-            special = tag.startswith(("nbval-skip", "nbval-ignore", "raises-exception")) \
-                or limit and float(limit[2]) > LIMITS[limit[1]]
+            special = (
+                tag.startswith(("nbval-skip", "nbval-ignore", "raises-exception"))
+                or limit
+                and float(limit[2]) > LIMITS[limit[1]]
+            )
             if special and not reason(cell.source, tag):
                 yield f"cell {place}: no reason for {tag}; the first line must be  # {tag}: why"
         if ("hide-input" in tags) != bool(cell.metadata.get("jupyter", {}).get("source_hidden")):
@@ -176,23 +183,36 @@ def test_every_notebook_is_in_the_book_and_on_the_desk():
 def good():
     """A small notebook without a fault."""
     new = nbformat.v4
-    png = ("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAMAAAAoyzS7AAAAA1BMVEX///+nxBvIAAAACklEQVR4nGNgAAAAAgABSK+kcQAA"
-           "AABJRU5ErkJggg==\n")
-    figure = new.new_output("display_data", {"image/png": png, "text/plain": "Figure"},
-                            metadata={"image/png": {"alt": "a white dot on a white ground"}})
-    nb = new.new_notebook(cells=[
-        new.new_markdown_cell("# Title\n\n> **Note.** `x:::` and $x$.\n\n```python\n# no heading\n```"),
-        new.new_code_cell("print(1)", execution_count=1,
-                          outputs=[new.new_output("stream", name="stdout", text="1\n")]),
-        new.new_markdown_cell("## Section\n\n![a plot of nothing](x.png)"),
-        new.new_code_cell("show(fig)", execution_count=2, outputs=[figure],
-                          metadata={"tags": ["nbval-atol=0.05"]}),
-        new.new_code_cell("check(f, case(1, gives=1))", execution_count=3,
-                          outputs=[new.new_output("stream", name="stdout", text="Not yet: f(1)\n")]),
-        new.new_code_cell("check(f, case(1, gives=1))", execution_count=4,
-                          metadata={"tags": ["hide-input"], "jupyter": {"source_hidden": True}},
-                          outputs=[new.new_output("stream", name="stdout", text="Correct.\n")]),
-    ])
+    png = (
+        "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAMAAAAoyzS7AAAAA1BMVEX///+nxBvIAAAACklEQVR4nGNgAAAAAgABSK+kcQAA"
+        "AABJRU5ErkJggg==\n"
+    )
+    figure = new.new_output(
+        "display_data",
+        {"image/png": png, "text/plain": "Figure"},
+        metadata={"image/png": {"alt": "a white dot on a white ground"}},
+    )
+    nb = new.new_notebook(
+        cells=[
+            new.new_markdown_cell("# Title\n\n> **Note.** `x:::` and $x$.\n\n```python\n# no heading\n```"),
+            new.new_code_cell(
+                "print(1)", execution_count=1, outputs=[new.new_output("stream", name="stdout", text="1\n")]
+            ),
+            new.new_markdown_cell("## Section\n\n![a plot of nothing](x.png)"),
+            new.new_code_cell("show(fig)", execution_count=2, outputs=[figure], metadata={"tags": ["nbval-atol=0.05"]}),
+            new.new_code_cell(
+                "check(f, case(1, gives=1))",
+                execution_count=3,
+                outputs=[new.new_output("stream", name="stdout", text="Not yet: f(1)\n")],
+            ),
+            new.new_code_cell(
+                "check(f, case(1, gives=1))",
+                execution_count=4,
+                metadata={"tags": ["hide-input"], "jupyter": {"source_hidden": True}},
+                outputs=[new.new_output("stream", name="stdout", text="Correct.\n")],
+            ),
+        ]
+    )
     return canonical(nb)
 
 
@@ -210,7 +230,8 @@ FAULTS = {
     "is empty": lambda nb: nb.cells[1].update(source=" "),
     "no reason for nbval-skip": lambda nb: nb.cells[1].metadata.update(tags=["nbval-skip"]),
     "no reason for nbval-ignore-output": lambda nb: nb.cells[1].update(
-        source="# nbval-ignore-output: \nprint(1)", metadata={"tags": ["nbval-ignore-output"]}),
+        source="# nbval-ignore-output: \nprint(1)", metadata={"tags": ["nbval-ignore-output"]}
+    ),
     "no reason for raises-exception": lambda nb: nb.cells[1].metadata.update(tags=["raises-exception"]),
     "no reason for nbval-atol=0.5": lambda nb: nb.cells[1].metadata.update(tags=["nbval-atol=0.5"]),
     "unknown tag": lambda nb: nb.cells[1].metadata.update(tags=["nbval_atol=0.05"]),

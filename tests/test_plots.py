@@ -92,8 +92,14 @@ def test_the_same_bytes_in_every_process(shown):
     busy()
     assert shown[2][1] == shown[0][1] and shown[3][1] == shown[1][1]
     script = f"{ALONE}\nALT = {ALT!r}\n{inspect.getsource(busy)}\nbusy()"
-    theirs = subprocess.run([sys.executable, "-c", script], cwd=Path(__file__).parents[1], check=True,
-                            env=os.environ | {"PYTHONHASHSEED": "5"}, capture_output=True, text=True)  # fmt: skip
+    theirs = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=Path(__file__).parents[1],
+        check=True,
+        env=os.environ | {"PYTHONHASHSEED": "5"},
+        capture_output=True,
+        text=True,
+    )
     assert theirs.stdout.split() == ours and len(set(ours)) == 2
 
 

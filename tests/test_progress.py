@@ -37,8 +37,14 @@ def in_a_terminal(columns, script=SCRIPT, **environment):
     """What a terminal of that width receives while stdout goes into a pipe: (stderr, stdout)."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
-    with subprocess.Popen([sys.executable, "-c", script], cwd=ROOT, stdout=subprocess.PIPE, stderr=theirs, text=True,
-                          env=os.environ | environment) as process:  # fmt: skip
+    with subprocess.Popen(
+        [sys.executable, "-c", script],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=theirs,
+        text=True,
+        env=os.environ | environment,
+    ) as process:
         os.close(theirs)
         seen = b""
         while True:
@@ -78,7 +84,7 @@ def test_libraries_are_loaded_under_a_bar():
     script = "import sys; from helpers.progress import load; load('wave', 'sqlite3'); print('sqlite3' in sys.modules)"
     seen, out = in_a_terminal(200, script)
     drawn = [f for f in seen.split("\r\x1b[K") if f]
-    assert out == "True\n" and drawn[0] == "loading 0/2, wave"          # it says so before it begins
+    assert out == "True\n" and drawn[0] == "loading 0/2, wave"  # it says so before it begins
     with pytest.raises(ModuleNotFoundError):
         load("no_such_module")
 
@@ -113,8 +119,9 @@ class Watching(NotebookClient):
 def run(request):
     """(outputs of every cell, the updates of the display in every cell) of a machine of this speed."""
     notebook = nbformat.v4.new_notebook()
-    notebook.cells = [nbformat.v4.new_code_cell(c.format(pause=request.param) if i == 0 else c)
-                      for i, c in enumerate(CELLS)]  # fmt: skip
+    notebook.cells = [
+        nbformat.v4.new_code_cell(c.format(pause=request.param) if i == 0 else c) for i, c in enumerate(CELLS)
+    ]
     client = Watching(notebook, timeout=120, kernel_name="python3", resources={"metadata": {"path": str(ROOT)}})
     client.seen = {}
     client.execute()

@@ -34,13 +34,12 @@ def build(pooling="concat", **settings):
 def test_encoder_equals_packed_torch(bidirectional):
     encoder = build(bidirectional=bidirectional).encoder
     reference = nn.LSTM(5, 6, batch_first=True, bidirectional=bidirectional).double()
-    for way, name in enumerate(["", "_reverse"][:1 + bidirectional]):
+    for way, name in enumerate(["", "_reverse"][: 1 + bidirectional]):
         for part, weight in encoder.directions[way][0].named_parameters():
             getattr(reference, part + name).data.copy_(weight.data)
     ids = pad(ROWS)
-    some = [0, 1, 3]                                                    # packing refuses a row without words
-    packed = pack_padded_sequence(encoder.embedding(ids[some]), LENGTHS[some], batch_first=True,
-                                  enforce_sorted=False)
+    some = [0, 1, 3]  # packing refuses a row without words
+    packed = pack_padded_sequence(encoder.embedding(ids[some]), LENGTHS[some], batch_first=True, enforce_sorted=False)
     wanted, (h, _) = reference(packed)
     wanted, _ = pad_packed_sequence(wanted, batch_first=True)
     real = (ids != PAD)[some][..., None]
@@ -63,8 +62,15 @@ def test_two_layers_equal_torch():
     assert (encoder(ids, torch.full((3,), 7))[0] - wanted).abs().max() < 1e-12
 
 
-@pytest.mark.parametrize("settings", [{"cell": None}, {"cell": "rnn"}, {"cell": "gru", "layers": 2},
-                                      {"cell": "lstm", "bidirectional": True, "layers": 2}])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"cell": None},
+        {"cell": "rnn"},
+        {"cell": "gru", "layers": 2},
+        {"cell": "lstm", "bidirectional": True, "layers": 2},
+    ],
+)
 @pytest.mark.parametrize("pooling", ["last", "mean", "max", "concat", "attention"])
 def test_padding_changes_nothing(settings, pooling):
     model = build(pooling, **settings)
@@ -72,9 +78,9 @@ def test_padding_changes_nothing(settings, pooling):
     assert logits.shape == (4,) and torch.isfinite(logits).all()
     assert (model(pad(ROWS, length=30)) - logits).abs().max() < 1e-12
     for row, logit in zip(ROWS, logits):
-        assert (model(pad([row])) - logit).abs().max() < 1e-12          # nor does the company in the batch
+        assert (model(pad([row])) - logit).abs().max() < 1e-12  # nor does the company in the batch
     model.train()
-    model(pad(ROWS)).sum().backward()                                   # a row without words gives no NaN
+    model(pad(ROWS)).sum().backward()  # a row without words gives no NaN
     for name, parameter in model.named_parameters():
         assert torch.isfinite(parameter.grad).all(), name
     assert model.encoder.embedding.weight.grad[PAD].abs().max() == 0
@@ -92,12 +98,12 @@ def test_spelled_tokens():
     assert x[1].abs().max() == x[2, 1].abs().max() == 0
     logits = model(ids)
     assert (model(pad(rows, length=9)) - logits).abs().max() < 1e-12
-    single = pad([[2, 5], [], [4]])                                     # spelled without pieces = plain
+    single = pad([[2, 5], [], [4]])  # spelled without pieces = plain
     assert (model(single[..., None]) - model(single)).abs().max() < 1e-12
     assert torch.equal(LanguageModel(model.encoder).double()(ids).isfinite(), torch.ones(3, dtype=torch.bool))
 
     hidden = build(cell=None, word_dropout=0.999999, dropout=0.0).train()
-    x = hidden.encoder.embed(ids)                                       # the spelling goes with the word
+    x = hidden.encoder.embed(ids)  # the spelling goes with the word
     assert torch.equal(x[0], hidden.encoder.embedding.weight[[UNKNOWN, UNKNOWN]]) and x[1].abs().max() == 0
 
 
@@ -129,9 +135,9 @@ def test_pooling_by_hand():
 
 def test_attention_by_hand():
     model, row = build("attention", bidirectional=True), torch.tensor(ROWS[3])
-    h = torch.cat(model.encoder(row[None], LENGTHS[3:]), dim=2)[0]      # (T, 2H)
+    h = torch.cat(model.encoder(row[None], LENGTHS[3:]), dim=2)[0]  # (T, 2H)
     scores = [math.exp(sum(q * x for q, x in zip(model.query.weight[0].tolist(), state))) for state in h.tolist()]
-    wanted = torch.tensor(scores, dtype=torch.float64) / sum(scores)    # the query's bias cancels
+    wanted = torch.tensor(scores, dtype=torch.float64) / sum(scores)  # the query's bias cancels
     weights = model.attention(pad(ROWS))
     assert (weights[3] - wanted).abs().max() < 1e-12
     assert (weights.sum(dim=1) - (LENGTHS > 0).double()).abs().max() < 1e-12
@@ -140,14 +146,14 @@ def test_attention_by_hand():
 
 def test_deletions():
     row = torch.tensor(ROWS[3])
-    model = build("mean", cell=None)                                    # w·mean of the others, in closed form
+    model = build("mean", cell=None)  # w·mean of the others, in closed form
     with torch.no_grad():
         x = model.encoder.embedding(row)
         wanted = (x.mean(dim=0) - (x.sum(dim=0) - x) / (len(row) - 1)) @ model.head[1].weight[0]
     assert (deletions(model, row) - wanted).abs().max() < 1e-12
     for pooling in ("attention", "concat"):
         model = build(pooling, bidirectional=True)
-        wanted = [(model(row[None]) - model(torch.cat([row[:t], row[t + 1:]])[None])).item() for t in range(len(row))]
+        wanted = [(model(row[None]) - model(torch.cat([row[:t], row[t + 1 :]])[None])).item() for t in range(len(row))]
         assert deletions(model, row).tolist() == pytest.approx(wanted, abs=1e-12)
     spelled = torch.stack([row, row], dim=1)
     assert deletions(model, spelled).shape == (len(row),)
@@ -163,7 +169,7 @@ def test_dropout():
     torch.manual_seed(0)
     x = torch.ones(40, 9, 50)
     out = locked_dropout(x, 0.4, True)
-    assert torch.equal(out, out[:, :1].expand_as(out))                  # one mask for all steps
+    assert torch.equal(out, out[:, :1].expand_as(out))  # one mask for all steps
     assert set(out.unique().tolist()) == {0.0, torch.tensor(1 / 0.6).item()} and abs(out.mean() - 1) < 0.05
     assert torch.equal(locked_dropout(x, 0.4, False), x)
 
@@ -201,7 +207,7 @@ def test_language_model_by_hand():
     encoder = build(bidirectional=True).encoder
     model = LanguageModel(encoder, most=8).double().eval()
     losses = model(pad(ROWS))
-    seen = [[i if i < 8 else UNKNOWN for i in row] for row in ROWS]     # what may be predicted
+    seen = [[i if i < 8 else UNKNOWN for i in row] for row in ROWS]  # what may be predicted
     for row, target, loss in zip(ROWS, seen, losses):
         total, count = 0.0, 0
         for k in range(1, len(row)):
@@ -221,7 +227,7 @@ def test_steps_are_sums():
     model.balance.copy_(torch.tensor([0.5, 2.0]))
     y = torch.tensor([0, 1, 1, 0])
     whole = reading_step(model, (pad(ROWS), y))
-    parts = [reading_step(model, (pad([row]), y[k:k + 1])) for k, row in enumerate(ROWS)]
+    parts = [reading_step(model, (pad([row]), y[k : k + 1])) for k, row in enumerate(ROWS)]
     assert abs(whole["loss"] - sum(p["loss"] for p in parts)) < 1e-12
     assert whole["correct"] == sum(p["correct"] for p in parts)
     logits = model(pad(ROWS))

@@ -1,4 +1,5 @@
 """What the README and the pages tell: numbers that the notebooks and records still hold, commands that exist."""
+
 import re
 import shutil
 from pathlib import Path
@@ -30,13 +31,20 @@ def copy(tmp_path):
     return tmp_path
 
 
-@pytest.mark.parametrize("name, old, new, wrong", [
-    ("README.md", r"\*\*-?\d", "**7", ["README.md"]),
-    ("notebooks/06_transfer_learning.ipynb", r"(?s)(rule's frozen base\\n.{0,40}?  measured )\d", r"\g<1>7",
-     ["README.md"]),
-    ("results/augmentation-leak.json", '"valid": 0.8', '"valid": 0.7', ["README.md", *readme.PICTURES]),
-    ("book/_static/front-dark.svg", r"accuracy says 0\.\d", "accuracy says 0.1", ["book/_static/front-dark.svg"]),
-])
+@pytest.mark.parametrize(
+    "name, old, new, wrong",
+    [
+        ("README.md", r"\*\*-?\d", "**7", ["README.md"]),
+        (
+            "notebooks/06_transfer_learning.ipynb",
+            r"(?s)(rule's frozen base\\n.{0,40}?  measured )\d",
+            r"\g<1>7",
+            ["README.md"],
+        ),
+        ("results/augmentation-leak.json", '"valid": 0.8', '"valid": 0.7', ["README.md", *readme.PICTURES]),
+        ("book/_static/front-dark.svg", r"accuracy says 0\.\d", "accuracy says 0.1", ["book/_static/front-dark.svg"]),
+    ],
+)
 def test_a_number_that_differs_is_noticed(copy, name, old, new, wrong):
     readme_text = readme.filled((copy / "README.md").read_text(encoding="utf-8"), copy)
     (copy / "README.md").write_text(readme_text, encoding="utf-8")
@@ -117,7 +125,7 @@ def problem(words):
             command = command.commands[name]
         if not wanted_help:
             command.make_context(command.name, words)
-    except Exception as error:                  # click's UsageError, or Typer's own copy of it
+    except Exception as error:  # click's UsageError, or Typer's own copy of it
         if not hasattr(error, "format_message"):
             raise
         return error.format_message()
@@ -130,9 +138,16 @@ def test_every_command_that_a_page_tells_is_understood(path):
     assert not wrong, wrong
 
 
-@pytest.mark.parametrize("words, said", [("transfer train --data folder:x", None), ("transfer train", "--data"),
-                                         ("transfer train --data x --epoch 3", "epoch"), ("dance", "no command"),
-                                         ("transfer train --data x --epochs many", "integer")])
+@pytest.mark.parametrize(
+    "words, said",
+    [
+        ("transfer train --data folder:x", None),
+        ("transfer train", "--data"),
+        ("transfer train --data x --epoch 3", "epoch"),
+        ("dance", "no command"),
+        ("transfer train --data x --epochs many", "integer"),
+    ],
+)
 def test_a_command_that_does_not_exist_is_noticed(words, said):
     found = problem(words.split())
     assert found is None if said is None else said in found

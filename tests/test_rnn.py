@@ -52,8 +52,9 @@ def test_equals_torch_with_all_gradients(ours, theirs, layers, bidirectional, pa
     model, reference = twins(ours, theirs, 4, 5, num_layers=layers, bidirectional=bidirectional)
     batch, steps, directions = 6, 7, 1 + bidirectional
     x = torch.randn(batch, steps, 4, dtype=torch.float64, requires_grad=True)
-    start = tuple(torch.randn(layers * directions, batch, 5, dtype=torch.float64, requires_grad=True)
-                  for _ in range(ours.states))
+    start = tuple(
+        torch.randn(layers * directions, batch, 5, dtype=torch.float64, requires_grad=True) for _ in range(ours.states)
+    )
     lengths = torch.tensor([7, 1, 3, 7, 2, 5]) if packed else None
 
     output, end = model(x, lengths, start)
@@ -84,7 +85,7 @@ def test_float32_and_start_values(ours, theirs):
     reference = theirs(8, 16, num_layers=2, bidirectional=True, batch_first=True)
     assert model.state_dict().keys() == reference.state_dict().keys()
     for name, weight in reference.state_dict().items():
-        assert torch.equal(model.state_dict()[name], weight), name       # equal seeds, equal weights
+        assert torch.equal(model.state_dict()[name], weight), name  # equal seeds, equal weights
     x = torch.randn(4, 20, 8)
     assert_same(model(x)[0], reference(x)[0], 2e-6)
 
@@ -110,7 +111,7 @@ def test_causal_and_blind_to_padding(ours):
     x = torch.randn(2, 9, 3, dtype=torch.float64)
     changed = x.clone()
     changed[:, 6:] = torch.randn(2, 3, 3, dtype=torch.float64)
-    assert torch.equal(model(x)[0][:, :6], model(changed)[0][:, :6])     # no output depends on the future
+    assert torch.equal(model(x)[0][:, :6], model(changed)[0][:, :6])  # no output depends on the future
     assert not torch.equal(model(x)[0][:, 6:], model(changed)[0][:, 6:])
 
     both = ours(3, 4, num_layers=2, bidirectional=True).double()
@@ -137,7 +138,7 @@ def test_the_two_grus_differ_only_where_the_reset_gate_acts():
     before.load_state_dict(after.state_dict())
     x = torch.randn(2, 5, 3, dtype=torch.float64)
     assert not torch.allclose(after(x)[0], before(x)[0])
-    with torch.no_grad():                                               # r = 1 everywhere: then they are one
+    with torch.no_grad():  # r = 1 everywhere: then they are one
         for model in (after, before):
             model.bias_ih_l0[:4] = 1e3
     assert_same(after(x)[0], before(x)[0])
@@ -151,20 +152,26 @@ def darknet(tmp_path_factory):
     return Oracle(tmp_path_factory.mktemp("shim"))
 
 
-@pytest.mark.parametrize(("kind", "ours", "order"), [
-    ("lstm", rnn.LSTM, "ifog"),       # Darknet's file has the gates in this order,
-    ("gru", rnn.ChoGRU, "zrn"),       # first W_hh of each, then W_ih
-], ids=["lstm", "gru"])
+@pytest.mark.parametrize(
+    ("kind", "ours", "order"),
+    [
+        ("lstm", rnn.LSTM, "ifog"),  # Darknet's file has the gates in this order,
+        ("gru", rnn.ChoGRU, "zrn"),  # first W_hh of each, then W_ih
+    ],
+    ids=["lstm", "gru"],
+)
 def test_equals_libdarknet(darknet, tmp_path, kind, ours, order):
     torch.manual_seed(0)
     model = ours(5, 6)
     weight_ih, weight_hh, bias_ih, bias_hh = (
         dict(zip("ifgo" if kind == "lstm" else "rzn", part.detach().chunk(len(order)), strict=True))
-        for part in rnn.weights(model))
+        for part in rnn.weights(model)
+    )
     (tmp_path / "net.cfg").write_text(
         f"[net]\ninputs=5\nbatch=1\ntime_steps=1\n\n[{kind}]\noutput=6\nbatch_normalize=0\n"
-        + ("tanh=1\n" if kind == "gru" else ""))
-    parts = [np.array([0, 2, 0, 0, 0], np.int32)]                        # version 0.2.0, `seen` in 8 bytes
+        + ("tanh=1\n" if kind == "gru" else "")
+    )
+    parts = [np.array([0, 2, 0, 0, 0], np.int32)]  # version 0.2.0, `seen` in 8 bytes
     parts += [part[gate].numpy() for gate in order for part in (bias_hh, weight_hh)]
     parts += [part[gate].numpy() for gate in order for part in (bias_ih, weight_ih)]
     (tmp_path / "net.weights").write_bytes(b"".join(part.tobytes() for part in parts))
@@ -172,7 +179,7 @@ def test_equals_libdarknet(darknet, tmp_path, kind, ours, order):
 
     x = torch.randn(1, 12, 5, generator=torch.Generator().manual_seed(0))
     outputs = []
-    for x_t in x[0]:                                                    # Darknet keeps its state
+    for x_t in x[0]:  # Darknet keeps its state
         darknet.forward(net, x_t.numpy())
         outputs.append(torch.from_numpy(darknet.output(net, 0)))
     assert_same(torch.stack(outputs), model(x)[0][0].detach(), 1e-6)
@@ -205,15 +212,17 @@ def test_the_memory_cell_keeps_a_value():
     assert (c[1000:] - math.tanh(-0.4)).abs().max() < 1e-3
 
 
-@pytest.mark.parametrize("build", [rnn.LSTM, lambda e, h: nn.LSTM(e, h, batch_first=True), rnn.RNN,
-                                   lambda e, h: nn.GRU(e, h, batch_first=True)])
+@pytest.mark.parametrize(
+    "build",
+    [rnn.LSTM, lambda e, h: nn.LSTM(e, h, batch_first=True), rnn.RNN, lambda e, h: nn.GRU(e, h, batch_first=True)],
+)
 def test_truncated_bptt(build):
     torch.manual_seed(0)
     model = build(3, 4).double()
     x = torch.randn(2, 12, 3, dtype=torch.float64)
     full = gradients(model, (), (model(x)[0],))
     whole = gradients(model, (), (rnn.truncated(model, x, 12),))
-    assert_same(rnn.truncated(model, x, 5), model(x)[0])                # forward, nothing is cut
+    assert_same(rnn.truncated(model, x, 5), model(x)[0])  # forward, nothing is cut
     for name in full:
         assert_same(whole[name], full[name])
     short = gradients(model, (), (rnn.truncated(model, x, 4),))
@@ -235,6 +244,7 @@ def test_every_rung_is_the_same_lstm(rung):
 @pytest.mark.parametrize("train", [False, True])
 def test_the_limit_of_the_benchmark_counts_what_pytorch_counts(train):
     from torch.utils.flop_counter import FlopCounterMode
+
     spec = importlib.util.spec_from_file_location("ladder", Path(__file__).parents[1] / "benchmarks" / "rnn.py")
     ladder = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(ladder)

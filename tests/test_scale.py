@@ -6,6 +6,7 @@ cell is run at full scale, on the first few pictures and for one epoch (tests/fu
 training and test sets is checked on folders that are laid out like the real ones. That the experiments' arms exist at
 scale full, with the same names, is checked for each experiment.
 """
+
 import ast
 import builtins
 import inspect
@@ -26,8 +27,9 @@ from helpers.data import UserError
 from helpers.training import scale
 
 ROOT = Path(__file__).parents[1]
-NOTEBOOKS = [path for path in sorted((ROOT / "notebooks").glob("*.ipynb"))
-             if "FULL" in path.read_text(encoding="utf-8")]
+NOTEBOOKS = [
+    path for path in sorted((ROOT / "notebooks").glob("*.ipynb")) if "FULL" in path.read_text(encoding="utf-8")
+]
 
 
 class Standin:
@@ -64,8 +66,11 @@ def dependent(tree):
         if isinstance(node, ast.Call) and uses(node):
             if not any(isinstance(n, ast.Call) and n is not node and uses(n) for n in ast.walk(node)):
                 yield node
-        elif isinstance(node, ast.Assign) and uses(node) and not any(
-                isinstance(n, ast.Call) and uses(n) for n in ast.walk(node)):
+        elif (
+            isinstance(node, ast.Assign)
+            and uses(node)
+            and not any(isinstance(n, ast.Call) and uses(n) for n in ast.walk(node))
+        ):
             yield node.value
 
 
@@ -83,9 +88,23 @@ def values(source, full):
         calls.clear()
         value = eval(compile(ast.Expression(node), "cell", "eval"), {}, names)
         assert not isinstance(node, ast.Call) or calls, f"{ast.unparse(node)} calls nothing that was imported"
-        given.append((ast.unparse(node), repr([(n, [a for a in args if not isinstance(a, MagicMock)],
-                                                {k: v for k, v in settings.items() if not isinstance(v, MagicMock)})
-                                               for n, args, settings in calls]) if calls else repr(value)))
+        given.append(
+            (
+                ast.unparse(node),
+                repr(
+                    [
+                        (
+                            n,
+                            [a for a in args if not isinstance(a, MagicMock)],
+                            {k: v for k, v in settings.items() if not isinstance(v, MagicMock)},
+                        )
+                        for n, args, settings in calls
+                    ]
+                )
+                if calls
+                else repr(value),
+            )
+        )
     return given
 
 
@@ -104,8 +123,12 @@ def test_what_depends_on_the_scale_can_be_called_at_full_scale(path):
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_every_cell_runs_at_full_scale_on_small_stand_ins(path):
-    run = subprocess.run([sys.executable, ROOT / "tests" / "full_scale.py", path], capture_output=True, text=True,
-                         env={**os.environ, "COURSE_SCALE": "full", "DLM_PROGRESS": "0", "MPLBACKEND": "agg"})
+    run = subprocess.run(
+        [sys.executable, ROOT / "tests" / "full_scale.py", path],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "COURSE_SCALE": "full", "DLM_PROGRESS": "0", "MPLBACKEND": "agg"},
+    )
     assert run.returncode == 0, run.stderr[-3000:]
     calls = [line for line in run.stdout.splitlines() if line.startswith("asked for")]
     assert calls, "nothing that depends on the scale was asked for"
@@ -141,8 +164,12 @@ def test_an_experiment_can_be_asked_for_at_full_scale(name):
 @pytest.fixture
 def laid_out(monkeypatch, tmp_path):
     """`fetch` gives folders like the real ones, made for this test."""
-    for name, make in (("plantvillage", full_scale.leaf_folders), ("imdb", full_scale.review_files),
-                       ("nsmc", full_scale.review_table), ("voc2007", full_scale.voc_layout)):
+    for name, make in (
+        ("plantvillage", full_scale.leaf_folders),
+        ("imdb", full_scale.review_files),
+        ("nsmc", full_scale.review_table),
+        ("voc2007", full_scale.voc_layout),
+    ):
         (tmp_path / name).mkdir()
         make(tmp_path / name)
     for module in (data, yolo_study):
@@ -158,7 +185,7 @@ def test_plantvillage_becomes_33_classes_with_a_fifth_held_out(laid_out):
     assert x.shape == (33 * 12, 3, 64, 64) and u.shape == (33 * 3, 3, 64, 64) and x.dtype == torch.uint8
     assert torch.bincount(y).tolist() == [12] * 33 and torch.bincount(v).tolist() == [3] * 33
     assert not {p.numpy().tobytes() for p in x} & {p.numpy().tobytes() for p in u}
-    assert len(set(y[:33].tolist())) > 15                               # in random order, as batches need them
+    assert len(set(y[:33].tolist())) > 15  # in random order, as batches need them
     # the made-up pictures of class k are 4 k redder than those of class 0: labels and pictures belong together
     names = [*leaves.CLASSES]
     red = x[:, 0].float().mean((1, 2))

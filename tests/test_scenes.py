@@ -17,34 +17,46 @@ def some():
 
 def test_the_same_scene_twice_and_in_another_process():
     images, boxes, labels = scenes.dataset(3, seed=5, split="test", size=96)
-    again = scenes.scene(2, 5, "test", 96)                      # not after scenes 0 and 1
+    again = scenes.scene(2, 5, "test", 96)  # not after scenes 0 and 1
     assert images.shape == (3, 3, 96, 96) and images.dtype == np.uint8
     assert np.array_equal(images[2], again.image) and np.array_equal(boxes[2], again.boxes)
-    code = ("from helpers import scenes; import hashlib; "
-            "print(hashlib.sha256(scenes.scene(2, 5, 'test', 96).image.tobytes()).hexdigest())")
+    code = (
+        "from helpers import scenes; import hashlib; "
+        "print(hashlib.sha256(scenes.scene(2, 5, 'test', 96).image.tobytes()).hexdigest())"
+    )
     there = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     import hashlib
+
     assert there.strip() == hashlib.sha256(again.image.tobytes()).hexdigest()
 
 
 def test_seeds_indices_and_splits_differ():
-    pictures = [scenes.scene(i, seed, split, 96).image.tobytes()
-                for i in range(3) for seed in range(2) for split in scenes.SPLITS]
+    pictures = [
+        scenes.scene(i, seed, split, 96).image.tobytes()
+        for i in range(3)
+        for seed in range(2)
+        for split in scenes.SPLITS
+    ]
     assert len(set(pictures)) == len(pictures)
 
 
 def test_no_digit_and_no_part_of_a_photograph_is_in_two_splits():
     digits = {split: {crop.tobytes() for crop in scenes._digits(split)[0]} for split in scenes.SPLITS}
     assert [len(scenes._digits(split)[1]) for split in scenes.SPLITS] == [3500, 500, 1000]
-    assert all((np.bincount(scenes._digits(split)[1]) == n).all() for split, n in
-               zip(scenes.SPLITS, (350, 50, 100)))
-    assert not (digits["train"] & digits["valid"] | digits["train"] & digits["test"]
-                | digits["valid"] & digits["test"])
+    assert all((np.bincount(scenes._digits(split)[1]) == n).all() for split, n in zip(scenes.SPLITS, (350, 50, 100)))
+    assert not (digits["train"] & digits["valid"] | digits["train"] & digits["test"] | digits["valid"] & digits["test"])
     ranges = sorted(values[:2] for values in scenes.SPLITS.values())
     assert all(a[1] <= b[0] for a, b in zip(ranges, ranges[1:]))
     # a column of a photograph that occurs in the bands of two splits would have to be in both ranges
-    columns = {split: {band[:, x].tobytes() for band, _ in scenes._photographs(split)
-                       for x in range(band.shape[1]) if band[:, x].std() > 0.02} for split in scenes.SPLITS}
+    columns = {
+        split: {
+            band[:, x].tobytes()
+            for band, _ in scenes._photographs(split)
+            for x in range(band.shape[1])
+            if band[:, x].std() > 0.02
+        }
+        for split in scenes.SPLITS
+    }
     assert not columns["train"] & columns["test"] and not columns["valid"] & columns["test"]
     assert not columns["train"] & columns["valid"] and min(map(len, columns.values())) > 1500
 
@@ -67,7 +79,7 @@ def test_every_digit_can_be_read(some):
         light = np.tensordot(scenes.LUMINANCE, scene.image.astype(np.float32) / 255, 1)
         taken = scene.masks.any(0)
         for (x0, y0, x1, y1), mask in zip(scene.boxes.astype(int), scene.masks):
-            part = np.s_[max(0, y0 - 3):y1 + 3, max(0, x0 - 3):x1 + 3]
+            part = np.s_[max(0, y0 - 3) : y1 + 3, max(0, x0 - 3) : x1 + 3]
             ink, paper = light[part][mask[part]], light[part][~taken[part]]
             contrast.append(abs(np.median(ink) - np.median(paper)))
     contrast = np.array(contrast)

@@ -13,10 +13,19 @@ from helpers.data import UserError
 from helpers.experiments import Record
 
 
-@pytest.mark.parametrize("layers, side", {
-    ((3, 1),): 3, ((3, 1), (3, 1)): 5, ((3, 1),) * 3: 7, ((2, 2), (3, 1)): 6, ((3, 2), (3, 2)): 7, ((7, 2), (3, 2)): 11,
-    (): 1, ((1, 1), (1, 1)): 1,
-}.items())
+@pytest.mark.parametrize(
+    "layers, side",
+    {
+        ((3, 1),): 3,
+        ((3, 1), (3, 1)): 5,
+        ((3, 1),) * 3: 7,
+        ((2, 2), (3, 1)): 6,
+        ((3, 2), (3, 2)): 7,
+        ((7, 2), (3, 2)): 11,
+        (): 1,
+        ((1, 1), (1, 1)): 1,
+    }.items(),
+)
 def test_formula_at_known_networks(layers, side):
     """Two 3 x 3 see 5 x 5 and three see 7 x 7 (Simonyan and Zisserman 2015); ResNet's stem sees 11 x 11."""
     assert seeing.receptive_field(layers) == side
@@ -26,7 +35,7 @@ def test_formula_at_known_networks(layers, side):
 def test_formula_equals_poking_every_pixel(kinds):
     """The oracle: change one pixel of a line at a time and see whether the middle output changes."""
     torch.manual_seed(0)
-    model, size = seeing.chain(kinds, filters=4).double(), 64          # so that rounding is no difference
+    model, size = seeing.chain(kinds, filters=4).double(), 64  # so that rounding is no difference
     generator = torch.Generator().manual_seed(1)
     seen = torch.zeros(size, dtype=torch.bool)
     with torch.no_grad():
@@ -81,8 +90,9 @@ def test_train_and_test_digits_are_others():
 
 
 def test_recorded_command_on_a_tiny_scale(tmp_path):
-    done = CliRunner().invoke(app, ["experiment", "yolo-shift", "--seeds", "2", "--scale", "tiny", "--folder",
-                                    str(tmp_path), "--json"])
+    done = CliRunner().invoke(
+        app, ["experiment", "yolo-shift", "--seeds", "2", "--scale", "tiny", "--folder", str(tmp_path), "--json"]
+    )
     assert done.exit_code == 0, done.output
     assert json.loads(done.stdout.strip().split("\n")[-1])["runs"] == 8
     record = Record("yolo-shift", tmp_path)

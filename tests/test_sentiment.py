@@ -59,14 +59,14 @@ def test_odd_texts_have_defined_answers(trained, kind):
     prior = toy().labels.mean()
     texts = ["", " \n\t", "qqqq vvvv", "영화 재미", "a great film", "<b>great</b> & dull", "\x00\u2028great"]
     answers = classifier.predict(texts)
-    for answer in answers[:4]:                                          # nothing known: the share in training
+    for answer in answers[:4]:  # nothing known: the share in training
         assert answer["known"] == 0 and answer["score"] == prior
         assert answer["label"] == ["against", "for"][int(prior > 0.5)]
     assert answers[0]["tokens"] == 0 and answers[2]["tokens"] == 2
     assert answers[4]["label"] == "for" and answers[4]["known"] == 3 == answers[4]["read"]
     assert all(0 <= answer["score"] <= 1 for answer in answers)
     alone = [classifier.score([text])[0] for text in texts]
-    assert np.abs(alone - classifier.score(texts)).max() < 1e-6         # the company in the batch changes nothing
+    assert np.abs(alone - classifier.score(texts)).max() < 1e-6  # the company in the batch changes nothing
     assert classifier.score([]).shape == (0,)
 
 
@@ -78,7 +78,7 @@ def test_a_very_long_text(trained, kind):
     assert answer["tokens"] == 100_000 and 0 <= answer["score"] <= 1
     if kind == "linear":
         assert answer["read"] == 100_000 and answer["label"] == "against"
-    else:                                                               # a reader says how far it read
+    else:  # a reader says how far it read
         assert answer["read"] == 1000 and answer["label"] == "for"
         assert answer["score"] == classifier.score(["great " * 1000])[0]
 
@@ -95,6 +95,7 @@ def test_save_and_load(trained, kind, tmp_path):
 
 def test_files_of_others_are_refused(tmp_path):
     from helpers.training import save_model
+
     save_model(tmp_path / "sentiment.safetensors", torch.nn.Linear(2, 2), {"task": "something else"})
     with pytest.raises(UserError, match="holds no sentiment model"):
         Classifier.load(tmp_path)
@@ -104,24 +105,29 @@ def test_files_of_others_are_refused(tmp_path):
 
 def test_training_is_repeatable_and_resumes(tmp_path):
     def run(out=None, **more):
-        classifier, report = train(toy(), "best", members=1, pretrain_epochs=1, out=out, seed=4,
-                                   **FAST | {"epochs": 3} | more)
+        classifier, report = train(
+            toy(), "best", members=1, pretrain_epochs=1, out=out, seed=4, **FAST | {"epochs": 3} | more
+        )
         return classifier.score(toy(seed=1).texts), report
+
     first, _ = run()
     second, report = run(tmp_path)
     assert np.array_equal(first, second) and report["resumed_from"] is None
     with pytest.raises(UserError, match="--resume"):
         run(tmp_path)
-    third, report = run(tmp_path, resume=True)                          # all is done: nothing changes
+    third, report = run(tmp_path, resume=True)  # all is done: nothing changes
     assert np.array_equal(first, third) and report["resumed_from"] == {"epoch": 3, "step": 0}
     with pytest.raises(UserError, match="lr 0.002, not 0.5"):
         run(tmp_path, resume=True, lr=0.5)
 
 
-@pytest.mark.parametrize(("options", "message"), [
-    ({"kind": "transformer"}, "there is no model 'transformer'; choose one of naive-bayes, tfidf, linear, bag"),
-    ({"unit": "phoneme"}, "there is no unit 'phoneme'"),
-])
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"kind": "transformer"}, "there is no model 'transformer'; choose one of naive-bayes, tfidf, linear, bag"),
+        ({"unit": "phoneme"}, "there is no unit 'phoneme'"),
+    ],
+)
 def test_wrong_choices_are_named(options, message):
     with pytest.raises(UserError, match=message):
         train(toy(), **options)
@@ -157,10 +163,10 @@ def test_running_score_and_its_html(trained):
 
     page = Seen()
     page.feed(sentiment.marked(pieces, scores))
-    assert page.tags == {"p", "ruby", "rt"}                             # the review brings no element of its own
+    assert page.tags == {"p", "ruby", "rt"}  # the review brings no element of its own
     shown = "".join(page.data)
     assert "<script>alert('x')</script>" in shown and "&" in shown
-    assert all(f"{100 * score:.0f}" in shown for score in scores)       # not by colour alone
+    assert all(f"{100 * score:.0f}" in shown for score in scores)  # not by colour alone
 
 
 def test_shuffled_keeps_the_words():
@@ -183,7 +189,8 @@ def test_compare():
     assert set(results) == {"majority", "naive-bayes", "bag"}
     for kind, values in results.items():
         assert {name: len(row) for name, row in values.items()} == dict.fromkeys(
-            ["accuracy", "balanced_accuracy", "shuffled", "seconds"], 2)
+            ["accuracy", "balanced_accuracy", "shuffled", "seconds"], 2
+        )
         low = 0.5 if kind == "majority" else 0.85
         assert all(low <= value <= 1 for value in values["balanced_accuracy"] + values["shuffled"])
     # majority, by hand: the larger class of the training texts, counted in the test texts

@@ -38,8 +38,21 @@ def table(tmp_path_factory):
 
 
 def arguments(table, out, *more):
-    return ["sentiment", "train", "--data", f"tsv:{table}", "--group", "film", "--lr", "1e-2", "--device", "cpu",
-            "--out", str(out), *map(str, more)]  # fmt: skip
+    return [
+        "sentiment",
+        "train",
+        "--data",
+        f"tsv:{table}",
+        "--group",
+        "film",
+        "--lr",
+        "1e-2",
+        "--device",
+        "cpu",
+        "--out",
+        str(out),
+        *map(str, more),
+    ]
 
 
 def here(*words, stdin=None):
@@ -55,8 +68,14 @@ def command(*words, launcher=()):
 
 
 def shell(*words, launcher=(), **more):
-    return subprocess.run(command(*map(str, words), launcher=launcher), cwd=ROOT, env=ENVIRONMENT,
-                          capture_output=True, timeout=300, **more)  # fmt: skip
+    return subprocess.run(
+        command(*map(str, words), launcher=launcher),
+        cwd=ROOT,
+        env=ENVIRONMENT,
+        capture_output=True,
+        timeout=300,
+        **more,
+    )
 
 
 def one_line(done, *words):
@@ -102,15 +121,29 @@ def test_a_test_share_is_kept_back(table, tmp_path):
 def test_a_table_without_groups_is_split_at_random(tmp_path):
     """The film reviews as a bare table of texts and labels, as many corpora come; ten random folds gave 0.794."""
     from helpers.sentiment import film_reviews
+
     reviews = film_reviews()
-    lines = ["text\tlabel", *("\t".join([" ".join(text.split()), str(label)])
-                              for text, label in zip(reviews.texts, reviews.labels))]  # fmt: skip
+    lines = [
+        "text\tlabel",
+        *("\t".join([" ".join(text.split()), str(label)]) for text, label in zip(reviews.texts, reviews.labels)),
+    ]
     (tmp_path / "bare.tsv").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    done = here("sentiment", "train", "--data", f"tsv:{tmp_path / 'bare.tsv'}", "--model", "linear",
-                "--test-share", 0.1, "--out", tmp_path / "model", "--json")  # fmt: skip
+    done = here(
+        "sentiment",
+        "train",
+        "--data",
+        f"tsv:{tmp_path / 'bare.tsv'}",
+        "--model",
+        "linear",
+        "--test-share",
+        0.1,
+        "--out",
+        tmp_path / "model",
+        "--json",
+    )
     facts = the_object(done.stdout)
     assert done.exit_code == 0 and facts["train"] + facts["n"] == len(reviews) and facts["n"] >= 1275
-    assert 0.76 < facts["accuracy"] < 0.83                              # ± 3 standard errors of 1,275 texts
+    assert 0.76 < facts["accuracy"] < 0.83  # ± 3 standard errors of 1,275 texts
 
 
 def test_eval_gives_the_accuracy_of_that_model(trained, tmp_path):
@@ -157,7 +190,7 @@ def test_a_hundred_thousand_words(trained, linear):
         done = shell("sentiment", "predict", "--weights", out, "-", "--json", input=text)
         assert done.returncode == 0, done.stderr
         long, short = the_object(done.stdout.decode())["predictions"]
-        assert long["tokens"] == 100_000 and long["read"] == read       # a reader says how far it has read
+        assert long["tokens"] == 100_000 and long["read"] == read  # a reader says how far it has read
         assert long["score"] == pytest.approx(Classifier.load(out).score([same])[0], abs=1e-6)
         assert len(long["running"]) == 200 and short["label"] == "1"
 
@@ -165,29 +198,34 @@ def test_a_hundred_thousand_words(trained, linear):
 def test_words_that_are_no_text(trained):
     done = shell("sentiment", "predict", "--weights", trained[0], b"gr\xe9at".decode(errors="surrogateescape"))
     assert done.returncode == 2 and done.stderr.decode().strip() == "error: text 1 is not UTF-8"
-    for data, words in ((b"fine\ngr\xe9at\n", "standard input, line 2: not UTF-8"),
-                        (b"fine\nbad\nfi\0ne\n", "standard input, line 3: a NUL byte")):  # fmt: skip
+    for data, words in (
+        (b"fine\ngr\xe9at\n", "standard input, line 2: not UTF-8"),
+        (b"fine\nbad\nfi\0ne\n", "standard input, line 3: a NUL byte"),
+    ):
         done = shell("sentiment", "predict", "--weights", trained[0], "-", input=data)
         assert done.returncode == 2 and words in done.stderr.decode() and done.stdout == b""
 
 
-@pytest.mark.parametrize("data, words", [
-    (b"", ("is empty",)),
-    (b"text\tlabel\tfilm\n", ("no rows",)),
-    (b"text\tlabel\na\t0\nb\t1\n", ("no column 'film'", "text, label")),
-    (b"review\tlabel\tfilm\na\t0\tx\n", ("no column 'text'",)),
-    (b"text\tsentiment\tfilm\na\t0\tx\n", ("no column 'label'",)),
-    (b"text\tlabel\tfilm\na\t0\tx\nb\t0\ty\n", ("two classes", "holds 1: '0'")),
-    (b"text\tlabel\tfilm\na\t0\tx\nb\t1\ty\nc\t2\tz\n", ("two classes", "holds 3: '0', '1', '2'")),
-    (b"text\tlabel\tfilm\na\t0\tx\nb\t\ty\n", ("line 3", "label is empty")),
-    (b"text\tlabel\tfilm\na\t0\tx\nb\t1\n", ("line 3", "2 columns")),
-    (b"text\tlabel\tfilm\na\t0\tx\nb\0\t1\ty\n", ("line 3", "NUL byte")),
-    ("text\tlabel\tfilm\n영화\t0\tx\n".encode("cp949"), ("line 2", "not UTF-8", "iconv")),
-    ("text\tlabel\tfilm\na\t0\tx\n".encode("utf-16"), ("UTF-16",)),
-    (b"text\tlabel\tfilm\na a b b\t0\tx\nb b a a\t1\tx\n", ("groups",)),
-    (b"text\tlabel\tfilm\nabc\t0\tx\nbca\t1\ty\ncab\t0\ty\n", ("no word occurs twice",)),
-    (b"text\tlabel\tfilm\na a\t0\tx\na b\t1\ty\n", ("both classes",)),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "data, words",
+    [
+        (b"", ("is empty",)),
+        (b"text\tlabel\tfilm\n", ("no rows",)),
+        (b"text\tlabel\na\t0\nb\t1\n", ("no column 'film'", "text, label")),
+        (b"review\tlabel\tfilm\na\t0\tx\n", ("no column 'text'",)),
+        (b"text\tsentiment\tfilm\na\t0\tx\n", ("no column 'label'",)),
+        (b"text\tlabel\tfilm\na\t0\tx\nb\t0\ty\n", ("two classes", "holds 1: '0'")),
+        (b"text\tlabel\tfilm\na\t0\tx\nb\t1\ty\nc\t2\tz\n", ("two classes", "holds 3: '0', '1', '2'")),
+        (b"text\tlabel\tfilm\na\t0\tx\nb\t\ty\n", ("line 3", "label is empty")),
+        (b"text\tlabel\tfilm\na\t0\tx\nb\t1\n", ("line 3", "2 columns")),
+        (b"text\tlabel\tfilm\na\t0\tx\nb\0\t1\ty\n", ("line 3", "NUL byte")),
+        ("text\tlabel\tfilm\n영화\t0\tx\n".encode("cp949"), ("line 2", "not UTF-8", "iconv")),
+        ("text\tlabel\tfilm\na\t0\tx\n".encode("utf-16"), ("UTF-16",)),
+        (b"text\tlabel\tfilm\na a b b\t0\tx\nb b a a\t1\tx\n", ("groups",)),
+        (b"text\tlabel\tfilm\nabc\t0\tx\nbca\t1\ty\ncab\t0\ty\n", ("no word occurs twice",)),
+        (b"text\tlabel\tfilm\na a\t0\tx\na b\t1\ty\n", ("both classes",)),
+    ],
+)
 def test_a_bad_table_ends_in_one_line(data, words, tmp_path):
     path = tmp_path / "bad.tsv"
     path.write_bytes(data)
@@ -195,17 +233,24 @@ def test_a_bad_table_ends_in_one_line(data, words, tmp_path):
     one_line(done, *words)
     assert not (tmp_path / "run").exists()
     for model in ("bag", "linear", "naive-bayes"):
-        if words != ("no word occurs twice",) or model == "bag":        # the linear ones know every word
+        if words != ("no word occurs twice",) or model == "bag":  # the linear ones know every word
             one_line(here(*arguments(path, tmp_path / "run", "--model", model)), *words)
 
 
-@pytest.mark.parametrize("more, words", [
-    (("--data", "tsv:nowhere.tsv"), ("nowhere.tsv",)), (("--data", "csv:x"), ("tsv:PATH",)),
-    (("--data", "tsv:"), ("needs a path",)), (("--data", "reviews", "--group", "author"), ("grouped by film",)),
-    (("--model", "transformer"), ("'transformer'", "naive-bayes, tfidf, linear, bag")),
-    (("--unit", "letter"), ("'letter'",)), (("--device", "cuda:99"), ("cuda:99",)),
-    (("--precision", "half"), ("'half'",)), (("--lr", "1e9", "--epochs", "2"), ("lower the learning rate",)),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "more, words",
+    [
+        (("--data", "tsv:nowhere.tsv"), ("nowhere.tsv",)),
+        (("--data", "csv:x"), ("tsv:PATH",)),
+        (("--data", "tsv:"), ("needs a path",)),
+        (("--data", "reviews", "--group", "author"), ("grouped by film",)),
+        (("--model", "transformer"), ("'transformer'", "naive-bayes, tfidf, linear, bag")),
+        (("--unit", "letter"), ("'letter'",)),
+        (("--device", "cuda:99"), ("cuda:99",)),
+        (("--precision", "half"), ("'half'",)),
+        (("--lr", "1e9", "--epochs", "2"), ("lower the learning rate",)),
+    ],
+)
 def test_wrong_options_are_named(table, tmp_path, more, words):
     one_line(here(*arguments(table, tmp_path / "run", "--epochs", 1, *more)), *words)
 
@@ -252,8 +297,9 @@ def test_a_run_is_not_written_over_and_a_broken_one_is_named(trained, linear, ta
 def test_killed_and_resumed_equals_never_stopped(trained, table, tmp_path):
     """kill -9 after the second epoch, go on in another process: the same scores."""
     words = arguments(table, tmp_path / "cut", "--epochs", 5, "--json")
-    with subprocess.Popen(command(*words), cwd=ROOT, env=ENVIRONMENT, stdout=subprocess.PIPE,
-                          stderr=subprocess.PIPE, text=True) as process:  # fmt: skip
+    with subprocess.Popen(
+        command(*words), cwd=ROOT, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
         for line in process.stderr:
             if line.startswith("epoch 2"):
                 process.send_signal(signal.SIGKILL)

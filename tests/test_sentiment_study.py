@@ -28,14 +28,20 @@ def test_the_majority_and_naive_bayes_are_those_of_scikit_learn():
     arms = study.ladder("small")
     train, test = study._reviews(None, 0.2, 3)
     assert arms["majority"](3)["accuracy"] == pytest.approx(max(test.labels.mean(), 1 - test.labels.mean()))
-    count = CountVectorizer(analyzer=lambda text: [
-        "\t".join(gram) for tokens in [UNITS["word"](text)] for n in (1, 2)
-        for gram in zip(*(tokens[k:] for k in range(n)))], binary=True)  # fmt: skip
+    count = CountVectorizer(
+        analyzer=lambda text: [
+            "\t".join(gram)
+            for tokens in [UNITS["word"](text)]
+            for n in (1, 2)
+            for gram in zip(*(tokens[k:] for k in range(n)))
+        ],
+        binary=True,
+    )
     x = count.fit_transform(train.texts)
     theirs = MultinomialNB().fit(x, train.labels).predict(count.transform(test.texts))
     ours = arms["naive Bayes"](3)
     assert ours["balanced"] == pytest.approx(balanced_accuracy_score(test.labels, theirs), abs=1e-3)
-    assert ours["shuffled"] < ours["balanced"]                          # its bigrams are gone
+    assert ours["shuffled"] < ours["balanced"]  # its bigrams are gone
 
 
 @pytest.mark.parametrize("pooling", ["last", "mean"])
@@ -48,7 +54,7 @@ def test_one_reader_reads_the_padding_and_the_other_does_not(pooling):
     with torch.no_grad():
         assert torch.allclose(masked(ids), masked(longer), atol=1e-6)
         assert torch.equal(blind(ids), blind(longer)) and not torch.allclose(blind(ids), masked(ids), atol=1e-4)
-        full = torch.randint(2, 20, (3, 12))                            # nothing to fill up: the same network
+        full = torch.randint(2, 20, (3, 12))  # nothing to fill up: the same network
         assert torch.allclose(blind(full), masked(full), atol=1e-6)
 
 
@@ -91,8 +97,10 @@ def test_each_review_is_tested_once_by_a_model_that_does_not_know_its_film(monke
 def test_the_records_say_who_wins():
     """Linear at 0.85 and the best reader at 0.84 on Korean reviews, in minutes; on English ones hints win."""
     korean = Record("sentiment-nsmc")
-    best = {kind: korean[arm, "accuracy"] for kind, arm in
-            (("linear", "linear, syllable+morpheme"), ("reader", "hinted, morpheme"))}  # fmt: skip
+    best = {
+        kind: korean[arm, "accuracy"]
+        for kind, arm in (("linear", "linear, syllable+morpheme"), ("reader", "hinted, morpheme"))
+    }
     assert len(best["linear"]) == len(best["reader"]) >= 5
     assert np.mean(best["linear"]) >= 0.85 and np.mean(best["reader"]) >= 0.84
     assert max(korean["hinted, morpheme", "training seconds"]) < 900

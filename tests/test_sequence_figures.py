@@ -17,7 +17,7 @@ def texts(fig):
 def test_unrolled_has_a_cell_a_step_with_the_same_weights():
     for steps in (2, 5):
         found = texts(figures.unrolled(steps))
-        assert found.count("W, b") == steps + 1                     # the loop, and its copies
+        assert found.count("W, b") == steps + 1  # the loop, and its copies
         assert [f"$x_{t}$" in found and f"$h_{t}$" in found for t in range(1, steps + 1)] == [True] * steps
         assert f"$x_{steps + 1}$" not in found
 
@@ -25,7 +25,11 @@ def test_unrolled_has_a_cell_a_step_with_the_same_weights():
 def test_an_lstm_has_four_gates_and_two_states():
     found = texts(figures.lstm_inside())
     assert [text for text in found if text.endswith(("f_t$", "i_t$", "g_t$", "o_t$"))] == [
-        "forget $f_t$", "input $i_t$", "update $g_t$", "output $o_t$"]
+        "forget $f_t$",
+        "input $i_t$",
+        "update $g_t$",
+        "output $o_t$",
+    ]
     assert found.count("×") == 3 and found.count("+") == 1 and {"$c_t$", "$h_t$"} <= set(found)
     matplotlib.pyplot.close("all")
 

@@ -17,15 +17,27 @@ from helpers.training import evaluate
 # --- numerals -------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("n", "english", "korean"), [
-    (0, "zero", "영"), (7, "seven", "칠"), (10, "ten", "십"), (11, "eleven", "십 일"), (21, "twenty one", "이 십 일"),
-    (100, "one hundred", "백"), (119, "one hundred nineteen", "백 십 구"), (1000, "one thousand", "천"),
-    (10_000, "ten thousand", "만"), (11_111, "eleven thousand one hundred eleven", "만 천 백 십 일"),
-    (20_105, "twenty thousand one hundred five", "이 만 백 오"),
-    (340_000, "three hundred forty thousand", "삼 십 사 만"), (10_000_000, "ten million", "천 만"),
-    (100_000_000, "one hundred million", "일 억"), (100_010_000, "one hundred million ten thousand", "일 억 일 만"),
-    (1_000_000_000, "one billion", "십 억"),
-])
+@pytest.mark.parametrize(
+    ("n", "english", "korean"),
+    [
+        (0, "zero", "영"),
+        (7, "seven", "칠"),
+        (10, "ten", "십"),
+        (11, "eleven", "십 일"),
+        (21, "twenty one", "이 십 일"),
+        (100, "one hundred", "백"),
+        (119, "one hundred nineteen", "백 십 구"),
+        (1000, "one thousand", "천"),
+        (10_000, "ten thousand", "만"),
+        (11_111, "eleven thousand one hundred eleven", "만 천 백 십 일"),
+        (20_105, "twenty thousand one hundred five", "이 만 백 오"),
+        (340_000, "three hundred forty thousand", "삼 십 사 만"),
+        (10_000_000, "ten million", "천 만"),
+        (100_000_000, "one hundred million", "일 억"),
+        (100_010_000, "one hundred million ten thousand", "일 억 일 만"),
+        (1_000_000_000, "one billion", "십 억"),
+    ],
+)
 def test_known_numbers(n, english, korean):
     assert numerals.english(n) == english.split() and numerals.korean(n) == korean.split()
 
@@ -69,8 +81,7 @@ def test_numbers_are_different_and_of_all_lengths():
     assert len(set(found)) == 4000 and found == numerals.numbers(4000, digits=6) != sorted(found)
     lengths = np.bincount([len(str(n)) for n in found])[1:]
     assert lengths[0] == 10 and lengths[1] == 90 and (lengths[3:] > 700).all()
-    for call in (lambda: numerals.numbers(11, digits=1), lambda: numerals.english(-1),
-                 lambda: numerals.korean(10**12)):
+    for call in (lambda: numerals.numbers(11, digits=1), lambda: numerals.english(-1), lambda: numerals.korean(10**12)):
         with pytest.raises(ValueError):
             call()
 
@@ -90,7 +101,7 @@ def test_windows_and_scaler():
     assert x.shape == (len(y), 3, 1) and y.shape == (len(y), 1)
     assert [tuple(w) for w in where] == [(3, 0), (4, 0), (5, 0), (6, 0), (6, 1), (7, 0), (7, 1)]
     for (t, k), window, target in zip(where, x, y):
-        assert window[:, 0].tolist() == series[t - 3:t, k].tolist() and target.item() == series[t, k]
+        assert window[:, 0].tolist() == series[t - 3 : t, k].tolist() and target.item() == series[t, k]
     scaler = sequences.Scaler(series, least=2)
     scaled = scaler.scale(series)
     assert np.allclose(np.nanmean(scaled, axis=0), 0) and np.allclose(np.nanstd(scaled, axis=0), 1)
@@ -114,7 +125,7 @@ def test_no_forecast_knows_the_future(on):
     t, k = found["when"].T
     assert np.array_equal(found["truth"], prices[t, k]) and np.array_equal(found["last"], prices[t - 1, k])
     other = prices.copy()
-    other[50:] *= np.random.default_rng(1).uniform(0.5, 2, (20, 3))     # another future from month 50 on
+    other[50:] *= np.random.default_rng(1).uniform(0.5, 2, (20, 3))  # another future from month 50 on
     changed = sequences.forecast(other, on, **FAST)
     for name in ("lstm", "lag-1", "drift"):
         assert np.array_equal(found[name][t <= 50], changed[name][t <= 50]), name
@@ -141,11 +152,12 @@ def test_the_lstm_finds_what_can_be_found():
     returns = np.zeros((260, 5))
     for t in range(1, 260):
         returns[t] = -0.9 * returns[t - 1] + 0.02 * rng.standard_normal(5)
-    found = sequences.forecast(50 * np.exp(np.cumsum(returns, axis=0)), length=4, first=200, size=60, epochs=25,
-                               device="cpu")
+    found = sequences.forecast(
+        50 * np.exp(np.cumsum(returns, axis=0)), length=4, first=200, size=60, epochs=25, device="cpu"
+    )
     error = {name: sequences.forecast_errors(found, name)["return"] for name in ("lstm", "lag-1", "drift")}
-    assert 0.018 < error["lstm"] < 0.6 * error["lag-1"]                 # the noise is 0.02: nobody gets below
-    assert abs(error["lag-1"] / (0.02 / math.sqrt(1 - 0.81)) - 1) < 0.2     # theory: σ/√(1 - 0.9²)
+    assert 0.018 < error["lstm"] < 0.6 * error["lag-1"]  # the noise is 0.02: nobody gets below
+    assert abs(error["lag-1"] / (0.02 / math.sqrt(1 - 0.81)) - 1) < 0.2  # theory: σ/√(1 - 0.9²)
 
 
 # --- encoder and decoder --------------------------------------------------------------------------
@@ -156,7 +168,7 @@ def translator(attention=True, size=6, seed=0):
     model = Translator(9, size, 4, 5, attention).double().eval()
     with torch.no_grad():
         for parameter in model.parameters():
-            parameter.mul_(3)                                           # make it opinionated
+            parameter.mul_(3)  # make it opinionated
         model.embedding.weight[PAD].zero_()
     return model
 
@@ -171,7 +183,7 @@ def test_steps_equal_the_whole(attention):
     whole = model(SOURCE, target)
     memory, real, state = model.encode(SOURCE)
     for t in range(5):
-        logits, state, weight = model.decode(target[:, t:t + 1], memory, real, state)
+        logits, state, weight = model.decode(target[:, t : t + 1], memory, real, state)
         assert (logits[:, 0] - whole[:, t]).abs().max() < 1e-12
         if attention:
             assert (weight.sum(dim=2) - 1).abs().max() < 1e-12 and weight[:, 0][~real].abs().max() == 0
@@ -222,13 +234,15 @@ def test_translation_step_by_hand():
     model = translator()
     target = pad([[START, 4, 5, END], [START, END], [START, 1, END]])
     sums = sequences.translation_step(model, (SOURCE, target))
-    wanted = -sum(log_probability(model, SOURCE[k:k + 1], tokens) / len(tokens)
-                  for k, tokens in enumerate([[4, 5, END], [END], [1, END]]))
+    wanted = -sum(
+        log_probability(model, SOURCE[k : k + 1], tokens) / len(tokens)
+        for k, tokens in enumerate([[4, 5, END], [END], [1, END]])
+    )
     assert abs(sums["loss"].item() - wanted) < 1e-9
-    own = [[START, *tokens, END] for tokens in greedy(model, SOURCE, 4)]     # what it says by itself is right
+    own = [[START, *tokens, END] for tokens in greedy(model, SOURCE, 4)]  # what it says by itself is right
     ended = [len(row) < 6 for row in own]
     assert sequences.translation_step(model, (SOURCE, pad(own)))["correct"] >= sum(ended)
-    own[0][1] = 1 if own[0][1] != 1 else 4                              # one token changed, one sentence lost
+    own[0][1] = 1 if own[0][1] != 1 else 4  # one token changed, one sentence lost
     assert sequences.translation_step(model, (SOURCE, pad(own)))["correct"] < 3
 
 
@@ -252,13 +266,14 @@ def test_parallel_corpus():
 
 
 def test_it_learns_to_translate_small_numbers():
-    model, (source, target), report = sequences.translate(True, n=900, digits=3, epochs=25, lr=1e-2,
-                                                           tests=100, device="cpu")
+    model, (source, target), report = sequences.translate(
+        True, n=900, digits=3, epochs=25, lr=1e-2, tests=100, device="cpu"
+    )
     assert report["greedy"] > 0.8 and abs(report["beam"] - report["greedy"]) < 0.2 and report["bleu"] > 0.6
     assert sum(of for _, of in report["by_length"].values()) == 100
     assert sum(right for right, _ in report["by_length"].values()) == round(100 * report["greedy"])
     pairs = [(numerals.english(n), numerals.korean(n)) for n in numerals.numbers(1000, 3, 0)[900:]]
-    test, _, _ = sequences.parallel(pairs, source, target)              # all tokens right = the sentence is right
+    test, _, _ = sequences.parallel(pairs, source, target)  # all tokens right = the sentence is right
     assert evaluate(model, test, step=sequences.translation_step)["correct"] == pytest.approx(report["greedy"])
 
 
@@ -269,9 +284,9 @@ def test_bleu_by_hand():
     said, wanted = "the the the cat".split(), "the cat the mat".split()
     # 1-grams: the (2 of 3), cat (1 of 1) = 3/4; 2-grams: "the the" 0, "the cat" 1 of 3 = 1/3
     assert sequences.bleu([said], [wanted], order=2) == pytest.approx(math.sqrt(3 / 4 / 3))
-    assert sequences.bleu([said[:2]], [wanted], order=1) == pytest.approx(math.exp(1 - 4 / 2))      # too short
+    assert sequences.bleu([said[:2]], [wanted], order=1) == pytest.approx(math.exp(1 - 4 / 2))  # too short
     assert sequences.bleu([wanted], [wanted]) == 1 and sequences.bleu([[]], [wanted]) == 0
-    assert sequences.bleu([said], [wanted]) == 0                        # no 3-gram in common, no smoothing
+    assert sequences.bleu([said], [wanted]) == 0  # no 3-gram in common, no smoothing
 
 
 @settings(max_examples=100, deadline=None)
@@ -279,6 +294,14 @@ def test_bleu_by_hand():
 def test_bleu_equals_sacrebleu(pairs):
     sacrebleu = pytest.importorskip("sacrebleu", reason="the package sacrebleu is not installed")
     said, wanted = zip(*pairs)
-    theirs = sacrebleu.corpus_bleu([" ".join(s) for s in said], [[" ".join(w) for w in wanted]], tokenize="none",
-                                   smooth_method="none", force=True).score / 100
+    theirs = (
+        sacrebleu.corpus_bleu(
+            [" ".join(s) for s in said],
+            [[" ".join(w) for w in wanted]],
+            tokenize="none",
+            smooth_method="none",
+            force=True,
+        ).score
+        / 100
+    )
     assert abs(sequences.bleu(said, wanted) - theirs) < 1e-9

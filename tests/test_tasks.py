@@ -32,7 +32,7 @@ def test_nobody_beats_bayes_and_the_shape_decides():
         assert np.mean(values) <= tasks.best_possible(world) + 0.01, (world, name)
     mean = {key: np.mean(values) for key, values in scores.items()}
     assert mean["line", "logistic regression"] > tasks.best_possible("line") - 0.01
-    assert mean["checkerboard", "logistic regression"] == pytest.approx(0.5, abs=0.06)      # no line helps
+    assert mean["checkerboard", "logistic regression"] == pytest.approx(0.5, abs=0.06)  # no line helps
     assert mean["checkerboard", "quadratic discriminant"] > mean["checkerboard", "decision tree"]
     assert mean["steps", "decision tree"] > mean["steps", "SVM, RBF kernel"]
     assert mean["ring", "SVM, RBF kernel"] > mean["ring", "logistic regression"] + 0.2

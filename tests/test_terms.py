@@ -1,4 +1,5 @@
 """Words of the glossary in the lectures become links: the first use on a page, whole words, never inside code."""
+
 import sys
 from pathlib import Path
 
@@ -13,14 +14,23 @@ from sphinx import addnodes  # noqa: E402
 
 import bookterms  # noqa: E402
 
-KNOWN = {"batch": "batch", "batch normalisation": "batch normalisation", "average precision": "average precision (AP)",
-         "AP": "average precision (AP)", "class": "class", "map": "map"}
+KNOWN = {
+    "batch": "batch",
+    "batch normalisation": "batch normalisation",
+    "average precision": "average precision (AP)",
+    "AP": "average precision (AP)",
+    "class": "class",
+    "map": "map",
+}
 
 
 def linked(*parts):
     """(what is linked, to which term) in a paragraph of these texts and nodes."""
-    page = nodes.section("", nodes.title("", "The batch"), nodes.paragraph("", "", *(
-        nodes.Text(part) if isinstance(part, str) else part for part in parts)))
+    page = nodes.section(
+        "",
+        nodes.title("", "The batch"),
+        nodes.paragraph("", "", *(nodes.Text(part) if isinstance(part, str) else part for part in parts)),
+    )
     before = page.astext()
     found = bookterms.link(page, "notebooks/x", KNOWN)
     links = [(ref.astext(), ref["reftarget"]) for ref in page.findall(addnodes.pending_xref)]
@@ -28,14 +38,17 @@ def linked(*parts):
     return links
 
 
-@pytest.mark.parametrize("text, links", [
-    ("A batch of a batch.", [("batch", "batch")]),
-    ("Batches and classes.", [("Batches", "batch"), ("classes", "class")]),
-    ("Batch normalisation, then a batch.", [("Batch normalisation", "batch normalisation"), ("batch", "batch")]),
-    ("the AP, the average\nprecision", [("AP", "average precision (AP)")]),
-    ("ap, a classic, a mini-batch, mapped, a subclass, batch_size", []),
-    ("", []),
-])
+@pytest.mark.parametrize(
+    "text, links",
+    [
+        ("A batch of a batch.", [("batch", "batch")]),
+        ("Batches and classes.", [("Batches", "batch"), ("classes", "class")]),
+        ("Batch normalisation, then a batch.", [("Batch normalisation", "batch normalisation"), ("batch", "batch")]),
+        ("the AP, the average\nprecision", [("AP", "average precision (AP)")]),
+        ("ap, a classic, a mini-batch, mapped, a subclass, batch_size", []),
+        ("", []),
+    ],
+)
 def test_the_first_use_of_a_word_is_linked(text, links):
     assert linked(text) == links
 

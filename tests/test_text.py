@@ -11,13 +11,37 @@ from hypothesis import strategies as st
 from helpers import text
 from helpers.data import UserError
 
-SCRIPTS = ["मुझे यह फ़िल्म पसंद है।", "ฉันชอบหนังเรื่องนี้", "이 영화 정말 재미있어요!", "我喜欢这部电影。",
-           "Я люблю кино…", "أحب هذا الفيلم؟", "να 'μαι", "naïve café", "👩‍👩‍👧 👍🏽 wow", "İstanbul"]
+SCRIPTS = [
+    "मुझे यह फ़िल्म पसंद है।",
+    "ฉันชอบหนังเรื่องนี้",
+    "이 영화 정말 재미있어요!",
+    "我喜欢这部电影。",
+    "Я люблю кино…",
+    "أحب هذا الفيلم؟",
+    "να 'μαι",
+    "naïve café",
+    "👩‍👩‍👧 👍🏽 wow",
+    "İstanbul",
+]
 
 
 def test_words():
     assert text.words("I don't LIKE it's well-acted (can’t)!") == [
-        "i", "do", "n't", "like", "it", "'s", "well", "-", "acted", "(", "ca", "n't", ")", "!"]
+        "i",
+        "do",
+        "n't",
+        "like",
+        "it",
+        "'s",
+        "well",
+        "-",
+        "acted",
+        "(",
+        "ca",
+        "n't",
+        ")",
+        "!",
+    ]
     assert text.words("") == text.words(" \n\t") == []
     assert text.words("मुझे यह फ़िल्म।") == ["मुझे", "यह", unicodedata.normalize("NFC", "फ़िल्म"), "।"]
     assert text.words("n'tx isn'tx") == ["n", "'", "tx", "isn", "'", "tx"]
@@ -46,15 +70,15 @@ def test_korean_units():
     assert text.syllables("좋다 ㅋ") == ["좋", "다", " ", "ㅋ"]
     assert text.joined("좋다  ㅋ") == ["좋", "다", " ", "ㅋ", " ", "좋", "다", "ㅋ"] and text.joined(" ") == []
     spaced, unspaced = (set(text.ngrams(text.joined(line), 1, 3)) for line in ("재미 없다", "재미없다"))
-    assert {"재\t미", "미\t없", "없\t다"} <= spaced & unspaced         # however the writer set the space
+    assert {"재\t미", "미\t없", "없\t다"} <= spaced & unspaced  # however the writer set the space
     # Unicode 3.12, arithmetic composition: S = 0xAC00 + (L·21 + V)·28 + T
     for syllable, (lead, vowel, tail) in {"한": (18, 0, 4), "글": (0, 18, 8), "가": (0, 0, 0)}.items():
         assert ord(syllable) == 0xAC00 + (lead * 21 + vowel) * 28 + tail
         letters = [chr(0x1100 + lead), chr(0x1161 + vowel), chr(0x11A7 + tail)]
-        assert text.jamo(syllable) == letters[:3 if tail else 2]
-    decomposed = unicodedata.normalize("NFD", "한글")                    # as file systems of Apple write it
+        assert text.jamo(syllable) == letters[: 3 if tail else 2]
+    decomposed = unicodedata.normalize("NFD", "한글")  # as file systems of Apple write it
     assert text.syllables(decomposed) == ["한", "글"]
-    assert text.jamo("é") == ["é"]                                      # only Korean is taken apart
+    assert text.jamo("é") == ["é"]  # only Korean is taken apart
 
 
 def test_morphemes():
@@ -73,13 +97,13 @@ def test_without_kiwi_one_clear_line(monkeypatch):
 
 @given(st.lists(st.sampled_from("abc"), max_size=8), st.integers(1, 3), st.integers(0, 2))
 def test_ngrams_are_all_the_runs(tokens, low, more):
-    wanted = ["\t".join(tokens[i:i + n]) for n in range(low, low + more + 1)
-              for i in range(len(tokens) - n + 1)]
+    wanted = ["\t".join(tokens[i : i + n]) for n in range(low, low + more + 1) for i in range(len(tokens) - n + 1)]
     assert text.ngrams(tokens, low, low + more) == wanted
 
 
 def test_ngrams_against_sklearn():
     from sklearn.feature_extraction.text import CountVectorizer
+
     line = "the cat sat on the mat"
     theirs = CountVectorizer(ngram_range=(1, 3)).build_analyzer()(line)
     assert sorted(gram.replace("\t", " ") for gram in text.ngrams(text.words(line), 1, 3)) == sorted(theirs)
@@ -90,9 +114,9 @@ def test_vocabulary():
     assert vocabulary.tokens == ["b", "a"] and len(vocabulary) == 4
     assert vocabulary.encode(["a", "zzz", "b", "<pad>", "<unk>"]) == [3, 1, 2, 1, 1]
     assert vocabulary.decode([3, 1, 2, 0]) == ["a", "<unk>", "b", "<pad>"]
-    assert text.Vocabulary.build([["b", "a", "c"]], size=2).tokens == ["a", "b"]      # ties by the alphabet
+    assert text.Vocabulary.build([["b", "a", "c"]], size=2).tokens == ["a", "b"]  # ties by the alphabet
     own = text.Vocabulary.build([["<pad>", "<unk>"]])
-    assert own.encode(["<pad>", "<unk>"]) == [2, 3]                     # a text cannot forge padding
+    assert own.encode(["<pad>", "<unk>"]) == [2, 3]  # a text cannot forge padding
 
 
 def test_embedding_is_a_one_hot_product():
@@ -106,13 +130,12 @@ def test_embedding_is_a_one_hot_product():
     (embedding(ids) * factor).sum().backward()
     (onehot @ weight * factor).sum().backward()
     assert (embedding.weight.grad[1:] - weight.grad[1:]).abs().max() < 1e-15
-    assert embedding.weight.grad[[0, 1, 4]].abs().max() == 0            # absent words, and padding
+    assert embedding.weight.grad[[0, 1, 4]].abs().max() == 0  # absent words, and padding
     assert weight.grad[text.PAD].abs().max() > 0
 
 
 @settings(deadline=None)
-@given(st.lists(st.lists(st.integers(2, 9), max_size=6), min_size=1, max_size=12), st.integers(1, 4),
-       st.integers(0, 9))
+@given(st.lists(st.lists(st.integers(2, 9), max_size=6), min_size=1, max_size=12), st.integers(1, 4), st.integers(0, 9))
 def test_padding_and_buckets(rows, size, seed):
     padded = text.pad(rows)
     assert padded.shape == (len(rows), max(1, *map(len, rows), 0))
@@ -121,7 +144,7 @@ def test_padding_and_buckets(rows, size, seed):
     batches = text.length_buckets(lengths, size, torch.Generator().manual_seed(seed))
     assert sorted(torch.cat(batches).tolist()) == list(range(len(rows)))
     spans = sorted((min(span), max(span)) for span in ([lengths[i] for i in batch] for batch in batches))
-    assert all(a[1] <= b[0] for a, b in zip(spans, spans[1:]))          # no two batches overlap in length
+    assert all(a[1] <= b[0] for a, b in zip(spans, spans[1:]))  # no two batches overlap in length
     ids, label = text.Sequences(rows, torch.arange(len(rows))).__getitems__([len(rows) - 1])
     assert ids[0].tolist() == (rows[-1] or [0]) and label.tolist() == [len(rows) - 1]
 
@@ -129,9 +152,10 @@ def test_padding_and_buckets(rows, size, seed):
 def test_spelling():
     texts = [["great", "greatly"], ["greatest", "film", "film"], ["영화가"], ["영화를"], ["영화는"]]
     spelling = text.Spelling.build(texts, min_count=2, gram_count=3, most=30)
-    assert spelling.vocabulary.tokens == ["film"]                       # grams count by the words they stand in
-    wanted = {piece for n in (3, 4, 5) for word in ["<great"] for piece in
-              [word[k:k + n] for k in range(len(word) - n + 1)]} | {"<영화"}
+    assert spelling.vocabulary.tokens == ["film"]  # grams count by the words they stand in
+    wanted = {
+        piece for n in (3, 4, 5) for word in ["<great"] for piece in [word[k : k + n] for k in range(len(word) - n + 1)]
+    } | {"<영화"}
     assert set(spelling.grams) == wanted and len(spelling) == 3 + len(wanted)
     ids = spelling.encode(["film", "greatness", "xyz"])
     assert ids.shape == (3, 30) and ids[:, 0].tolist() == [2, 1, 1]
@@ -172,22 +196,25 @@ def test_classes(tmp_path):
     assert table(tmp_path, "label\ttext\nneg\ta\n", classes=["pos", "neg"]).labels.tolist() == [1]
 
 
-@pytest.mark.parametrize(("content", "options", "message"), [
-    ("text\tstars\na\t1", {}, "no column 'label'; its first line names text, stars"),
-    ("text\tlabel\na\t1\nb\t0", {"group": "film"}, "no column 'film'"),
-    ("text\tlabel\na\t1\nb", {}, "line 3: 1 columns, but the first line names 2"),
-    ("text\tlabel\na\t1\nb\tc\t0", {}, "line 3: 3 columns"),
-    ("text\tlabel\na\t1\nb\t2\nc\t3", {}, "must hold two classes, it holds 3: '1', '2', '3'"),
-    ("text\tlabel\na\t1\nb\t1", {}, "must hold two classes, it holds 1: '1'"),
-    ("text\tlabel\na\t1\nb\t ", {}, "line 3: the label is empty"),
-    ("text\tlabel\na\t5", {"classes": ["0", "1"]}, "line 2: label '5' is neither '0' nor '1'"),
-    ("text\tlabel\n", {}, "holds no rows"),
-    ("", {}, "is empty"),
-    ("\n \n", {}, "is empty"),
-    (b"text\tlabel\na\t1\nb\0\t0", {}, "line 3: a NUL byte"),
-    ("text\tlabel\n영화\t1".encode("utf-16"), {}, "is UTF-16"),
-    ("text\tlabel\n영화\t1".encode("cp949"), {}, "line 2: not UTF-8"),
-])
+@pytest.mark.parametrize(
+    ("content", "options", "message"),
+    [
+        ("text\tstars\na\t1", {}, "no column 'label'; its first line names text, stars"),
+        ("text\tlabel\na\t1\nb\t0", {"group": "film"}, "no column 'film'"),
+        ("text\tlabel\na\t1\nb", {}, "line 3: 1 columns, but the first line names 2"),
+        ("text\tlabel\na\t1\nb\tc\t0", {}, "line 3: 3 columns"),
+        ("text\tlabel\na\t1\nb\t2\nc\t3", {}, "must hold two classes, it holds 3: '1', '2', '3'"),
+        ("text\tlabel\na\t1\nb\t1", {}, "must hold two classes, it holds 1: '1'"),
+        ("text\tlabel\na\t1\nb\t ", {}, "line 3: the label is empty"),
+        ("text\tlabel\na\t5", {"classes": ["0", "1"]}, "line 2: label '5' is neither '0' nor '1'"),
+        ("text\tlabel\n", {}, "holds no rows"),
+        ("", {}, "is empty"),
+        ("\n \n", {}, "is empty"),
+        (b"text\tlabel\na\t1\nb\0\t0", {}, "line 3: a NUL byte"),
+        ("text\tlabel\n영화\t1".encode("utf-16"), {}, "is UTF-16"),
+        ("text\tlabel\n영화\t1".encode("cp949"), {}, "line 2: not UTF-8"),
+    ],
+)
 def test_a_broken_table_is_named(tmp_path, content, options, message):
     with pytest.raises(UserError) as error:
         table(tmp_path, content, **options)
@@ -206,7 +233,7 @@ def test_groups_stay_together(groups, share, seed):
     largest = np.bincount(groups).max()
     try:
         kept, taken = text.split_groups(groups, share, seed)
-    except UserError:                                                   # the one group left over was the last
+    except UserError:  # the one group left over was the last
         assert largest > (1 - share) * len(groups) - 2
         return
     assert sorted([*kept, *taken]) == list(range(len(groups)))

@@ -1,4 +1,5 @@
 """The comparison that every notebook is tested with: what must pass, and what must not."""
+
 import base64
 import io
 
@@ -7,46 +8,61 @@ import pytest
 from conftest import Output, differences, numbers, picture_differences
 
 
-@pytest.mark.parametrize("text, found", [
-    ("accuracy 0.912 of 300", [0.912]),                 # whole numbers are compared as text
-    ("torch 2.14.1, python 3.11.7", []),                # versions too
-    ("#4e9000 B4E9 x1.5 v2.0", []),                     # colours and names
-    ("1e-5, -2.5E+3 and .5", [1e-5, -2500.0, 0.5]),
-    ("0.1-0.2, [-0.5, 0.5], −0.25", [0.1, 0.2, -0.5, 0.5, -0.25]),
-    ("ends in 0.5.", [0.5]),
-    ('<td style="width: 93.4%">0.5</td>', [0.5]),       # no unit glued on: % is not a word, so 93.4 counts
-])
+@pytest.mark.parametrize(
+    "text, found",
+    [
+        ("accuracy 0.912 of 300", [0.912]),  # whole numbers are compared as text
+        ("torch 2.14.1, python 3.11.7", []),  # versions too
+        ("#4e9000 B4E9 x1.5 v2.0", []),  # colours and names
+        ("1e-5, -2.5E+3 and .5", [1e-5, -2500.0, 0.5]),
+        ("0.1-0.2, [-0.5, 0.5], −0.25", [0.1, 0.2, -0.5, 0.5, -0.25]),
+        ("ends in 0.5.", [0.5]),
+        ('<td style="width: 93.4%">0.5</td>', [0.5]),  # no unit glued on: % is not a word, so 93.4 counts
+    ],
+)
 def test_what_counts_as_a_decimal(text, found):
     if "%" in text:
         found = [93.4, *found]
     assert [value for value, _ in numbers(text)] == found
 
 
-@pytest.mark.parametrize("stored, new", [
-    ("loss 0.500 acc 0.90", "loss 0.5004 acc 0.90"),
-    ("0.123", "0.124"),                                 # rounding of 0.1235
-    ("[[ 0.50 -0.25]]", "[[-0.00 -0.25]]".replace("-0.00", "0.5003")),
-    ("x   0.500\ny -0.001", "x 0.500\ny 0.000"),        # a sign moves the column
-    ("nan 1.0", "nan 1.0"),
-])
+@pytest.mark.parametrize(
+    "stored, new",
+    [
+        ("loss 0.500 acc 0.90", "loss 0.5004 acc 0.90"),
+        ("0.123", "0.124"),  # rounding of 0.1235
+        ("[[ 0.50 -0.25]]", "[[-0.00 -0.25]]".replace("-0.00", "0.5003")),
+        ("x   0.500\ny -0.001", "x 0.500\ny 0.000"),  # a sign moves the column
+        ("nan 1.0", "nan 1.0"),
+    ],
+)
 def test_passes(stored, new):
     assert differences(stored, new, rtol=1e-3, atol=1e-6) == []
     assert not (Output(stored, 1e-3, 1e-6) != Output(new, 1e-3, 1e-6))
 
 
-@pytest.mark.parametrize("stored, new", [
-    ("0.50", "0.51"),                                   # two places: no unit of grace
-    ("0.5000", "0.5100"),
-    ("27 of 30", "28 of 30"),
-    ("2.14.1", "2.14.2"),
-    ("nan", "0.5"), ("0.5", "nan"), ("inf", "0.5"), ("0.5", "inf"),
-    ("0.5", "0.5 0.5"), ("0.5 0.5", "0.5"),             # counts of numbers
-    ("0.5", "1"), ("1", "1.0"),
-    ("ab c 0.5", "a bc 0.5"),
-    ("line 0.5\nline", "line 0.5 line"),
-    ('<b class="a">0.5</b>', '<b class="b">0.5</b>'),
-    ("1e-5", "1e-4"), ("1e400", "1.0"),
-])
+@pytest.mark.parametrize(
+    "stored, new",
+    [
+        ("0.50", "0.51"),  # two places: no unit of grace
+        ("0.5000", "0.5100"),
+        ("27 of 30", "28 of 30"),
+        ("2.14.1", "2.14.2"),
+        ("nan", "0.5"),
+        ("0.5", "nan"),
+        ("inf", "0.5"),
+        ("0.5", "inf"),
+        ("0.5", "0.5 0.5"),
+        ("0.5 0.5", "0.5"),  # counts of numbers
+        ("0.5", "1"),
+        ("1", "1.0"),
+        ("ab c 0.5", "a bc 0.5"),
+        ("line 0.5\nline", "line 0.5 line"),
+        ('<b class="a">0.5</b>', '<b class="b">0.5</b>'),
+        ("1e-5", "1e-4"),
+        ("1e400", "1.0"),
+    ],
+)
 def test_fails(stored, new):
     assert differences(stored, new, rtol=1e-3, atol=1e-6)
     assert Output(stored, 1e-3, 1e-6) != Output(new, 1e-3, 1e-6)
@@ -59,6 +75,7 @@ def test_a_failure_names_the_number():
 
 def picture(draw, size=(320, 200)):
     from PIL import Image, ImageDraw
+
     image = Image.new("RGB", size, "white")
     draw(ImageDraw.Draw(image))
     out = io.BytesIO()
@@ -73,10 +90,12 @@ def test_pictures():
                 d.rectangle((10, 10, 310, 190), outline="black")
             if line:
                 d.line([(15, 20 + shift), (100, 150 + shift), (305, 180 + shift)], "black", 3)
+
         return picture(draw)
-    assert picture_differences(curve(0), curve(1), 0.2) == []              # a training curve a hair lower
+
+    assert picture_differences(curve(0), curve(1), 0.2) == []  # a training curve a hair lower
     assert "ink" in picture_differences(curve(0), curve(0, line=False), 0.2)[0]
-    assert picture_differences(curve(0), curve(0, False, False), 0.2)               # nothing at all
+    assert picture_differences(curve(0), curve(0, False, False), 0.2)  # nothing at all
     assert picture_differences(curve(0, False, False), curve(0), 0.2)
     other = picture(lambda d: None, (320, 150))
     assert "320 x 200" in picture_differences(curve(0), other, 0.2)[0]

@@ -126,10 +126,10 @@ def test_batches_of_similar_length_leave_no_sample_out(n):
         orders.add(tuple(map(tuple, rows)))
         if n >= 1000:
             spread = [int(lengths[row].max() - lengths[row].min()) for row in rows]
-            assert sum(spread) / len(spread) < 3                            # 28 or so where they are mixed at random
+            assert sum(spread) / len(spread) < 3  # 28 or so where they are mixed at random
             first = torch.stack([lengths[row].float().mean() for row in rows[: len(rows) // 2]]).mean()
-            assert abs(first - lengths.float().mean()) < 5                  # not the short ones first
-    assert len(orders) == (3 if n >= 1000 else 1)                           # one batch is one batch
+            assert abs(first - lengths.float().mean()) < 5  # not the short ones first
+    assert len(orders) == (3 if n >= 1000 else 1)  # one batch is one batch
 
 
 def test_predict_keeps_the_order_and_the_mode():
@@ -147,8 +147,17 @@ def test_step_lr_follows_its_closed_form_also_after_a_resume(tmp_path):
         model = net()
         opt = torch.optim.Adam(model.parameters(), 0.01)
         schedule = torch.optim.lr_scheduler.StepLR(opt, step_size=7, gamma=0.1)
-        return fit(model, blobs(20), step=step, optimizer=opt, scheduler=schedule, epochs=epochs, device="cpu",
-                   out=tmp_path, resume=resume)  # fmt: skip
+        return fit(
+            model,
+            blobs(20),
+            step=step,
+            optimizer=opt,
+            scheduler=schedule,
+            epochs=epochs,
+            device="cpu",
+            out=tmp_path,
+            resume=resume,
+        )
 
     go(9)
     result = go(16, resume=True)
@@ -204,8 +213,13 @@ WORKER = """
 
 def worker(out, epochs=4, slow=0.0, **kw):
     code = textwrap.dedent(WORKER.format(tests=os.path.dirname(__file__)))
-    return subprocess.Popen([sys.executable, "-c", code, str(out), str(epochs), str(slow)], stdout=subprocess.PIPE,
-                            stderr=subprocess.PIPE, text=True, **kw)  # fmt: skip
+    return subprocess.Popen(
+        [sys.executable, "-c", code, str(out), str(epochs), str(slow)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        **kw,
+    )
 
 
 def test_killed_and_resumed_in_a_new_process_equals_never_stopped(tmp_path):
@@ -326,8 +340,17 @@ def test_a_nan_names_its_step_and_keeps_the_good_state(tmp_path):
 
     model = net()
     with pytest.raises(UserError, match="step 4 of epoch 2.*lower the learning rate"):
-        fit(model, data, step=broken, optimizer=torch.optim.Adam(model.parameters(), 0.01), epochs=2, batch_size=7,
-            out=tmp_path, resume=True, device="cpu")  # fmt: skip
+        fit(
+            model,
+            data,
+            step=broken,
+            optimizer=torch.optim.Adam(model.parameters(), 0.01),
+            epochs=2,
+            batch_size=7,
+            out=tmp_path,
+            resume=True,
+            device="cpu",
+        )
     assert (tmp_path / "last.safetensors").read_bytes() == good
 
 
@@ -381,8 +404,17 @@ PAIR = """
 def pair(accumulate):
     """History and weights of a short run in float64; the last batch has one sample: nothing for a second process."""
     model = net(dtype=torch.float64)
-    result = fit(model, blobs(dtype=torch.float64), blobs(31, dtype=torch.float64), step=step, epochs=2, batch_size=9,
-                 optimizer=torch.optim.Adam(model.parameters(), 0.01), device="cpu", accumulate=accumulate)  # fmt: skip
+    result = fit(
+        model,
+        blobs(dtype=torch.float64),
+        blobs(31, dtype=torch.float64),
+        step=step,
+        epochs=2,
+        batch_size=9,
+        optimizer=torch.optim.Adam(model.parameters(), 0.01),
+        device="cpu",
+        accumulate=accumulate,
+    )
     return result.history, [p.tolist() for p in model.parameters()]
 
 
@@ -391,8 +423,13 @@ def test_two_processes_equal_one_in_float64(tmp_path, accumulate):
     script, out = tmp_path / "pair.py", tmp_path / "out.json"
     script.write_text(textwrap.dedent(PAIR.format(tests=os.path.dirname(__file__))))
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-    subprocess.run([*launch, script, out, str(accumulate)], check=True, capture_output=True, timeout=90,
-                   env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.getcwd()})  # fmt: skip
+    subprocess.run(
+        [*launch, script, out, str(accumulate)],
+        check=True,
+        capture_output=True,
+        timeout=90,
+        env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.getcwd()},
+    )
     world, history2, weights2 = json.loads(out.read_text())
     history, weights = pair(accumulate)
     assert world == 2

@@ -214,8 +214,18 @@ def test_scaled_folds_into_a_plain_head():
 
 def test_costs_of_resnet50_equal_the_closed_form():
     rows = costs(torchvision.models.resnet50(num_classes=33))
-    assert [r[0] for r in rows] == ["conv1", "bn1", "relu", "maxpool", "layer1", "layer2", "layer3", "layer4",
-                                    "avgpool", "fc"]  # fmt: skip
+    assert [r[0] for r in rows] == [
+        "conv1",
+        "bn1",
+        "relu",
+        "maxpool",
+        "layer1",
+        "layer2",
+        "layer3",
+        "layer4",
+        "avgpool",
+        "fc",
+    ]
     # conv: k*k*in*out weights, times the output positions as multiply-adds; 112, 56 ... are the map sides
     conv1 = (7 * 7 * 3 * 64, 7 * 7 * 3 * 64 * 112**2, 64 * 112**2)
     assert rows[0][1:] == conv1 and rows[1][1] == 2 * 64
@@ -248,8 +258,13 @@ def test_flip_and_shift_moves_each_picture_by_itself():
     wide = np.pad(x.byte().numpy(), ((0, 0), (0, 0), (2, 2), (2, 2)), mode="reflect")
     flipped = np.pad(x.byte().numpy()[..., ::-1], ((0, 0), (0, 0), (2, 2), (2, 2)), mode="reflect")
     for i in range(200):  # by NumPy's slices: every picture is one of the 2 x 5 x 5 possible ones
-        places = [(m, t, left) for m, source in enumerate((wide, flipped)) for t in range(5) for left in range(5)
-                  if np.array_equal(out[i], source[i, :, t : t + 16, left : left + 16])]  # fmt: skip
+        places = [
+            (m, t, left)
+            for m, source in enumerate((wide, flipped))
+            for t in range(5)
+            for left in range(5)
+            if np.array_equal(out[i], source[i, :, t : t + 16, left : left + 16])
+        ]
         assert places
         found.add(places[0])
     assert len(found) > 45  # of 50: nearly all of them were drawn

@@ -163,8 +163,17 @@ def test_twenty_steps_are_open_tsnes():
     # openTSNE adds its smallest gain (.01) to a falling one; scikit-learn and we keep gains above .01 instead
     theirs, optimizer = y.numpy().copy(), gradient_descent()
     for exaggeration, momentum in ((12, 0.5), (1, 0.8)):
-        _, theirs = optimizer(theirs, csr_matrix(p.numpy()), 10, kl_divergence_bh, learning_rate=60.0,
-                              momentum=momentum, exaggeration=exaggeration, theta=0, min_gain=0)  # fmt: skip
+        _, theirs = optimizer(
+            theirs,
+            csr_matrix(p.numpy()),
+            10,
+            kl_divergence_bh,
+            learning_rate=60.0,
+            momentum=momentum,
+            exaggeration=exaggeration,
+            theta=0,
+            min_gain=0,
+        )
     ours, _ = t.optimise(p, y, 20, exaggeration_iter=10, learning_rate=60.0)
     assert (ours - (y - y.mean(0))).norm(dim=1).max() > 5
     np.testing.assert_allclose(ours, theirs, atol=1e-6)
@@ -253,23 +262,26 @@ def test_duplicates_constant_columns_and_equal_points_work(digits):
     assert torch.isfinite(line).all()
 
 
-@pytest.mark.parametrize("call, words", [
-    (lambda: t.tsne(torch.rand(20, 3), 30), "perplexity 30 does not fit 20 points.*at most 6.33"),
-    (lambda: t.tsne(torch.rand(20, 3), 19), "perplexity 19"),
-    (lambda: t.tsne(torch.rand(20, 3), 1), "perplexity 1 "),
-    (lambda: t.tsne(torch.rand(20, 3), float("nan")), "perplexity nan"),
-    (lambda: t.tsne(torch.rand(1, 3)), "not a set of 1"),
-    (lambda: t.tsne(torch.empty(0, 3)), "not an empty set"),
-    (lambda: t.tsne([]), "rows"),
-    (lambda: t.tsne(torch.tensor([[1.0, 2], [3, 4], [5, float("nan")]])), "point 2 has nan as feature 1"),
-    (lambda: t.tsne(torch.tensor([[1.0, 2], [float("inf"), 4], [5, 6]])), "point 1 has inf as feature 0"),
-    (lambda: t.tsne(torch.rand(20, 3), 5, init="spectral"), "init is 'spectral'"),
-    (lambda: t.tsne(torch.rand(20, 3), 5, init=torch.rand(19, 2)), "19 rows for 20 points"),
-    (lambda: t.tsne(torch.rand(20, 3), 5, init=torch.full((20, 2), torch.nan)), "the start of t-SNE needs"),
-    (lambda: t.tsne(torch.rand(20, 3), 5, -1), "-1 iterations"),
-    (lambda: t.tsne(torch.rand(20, 3), 5, 50, learning_rate=float("inf")), "diverged"),
-    (lambda: t.joint_probabilities(torch.zeros(1, 3).expand(4_000_000, 3)), "needs 64000.* GB"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "call, words",
+    [
+        (lambda: t.tsne(torch.rand(20, 3), 30), "perplexity 30 does not fit 20 points.*at most 6.33"),
+        (lambda: t.tsne(torch.rand(20, 3), 19), "perplexity 19"),
+        (lambda: t.tsne(torch.rand(20, 3), 1), "perplexity 1 "),
+        (lambda: t.tsne(torch.rand(20, 3), float("nan")), "perplexity nan"),
+        (lambda: t.tsne(torch.rand(1, 3)), "not a set of 1"),
+        (lambda: t.tsne(torch.empty(0, 3)), "not an empty set"),
+        (lambda: t.tsne([]), "rows"),
+        (lambda: t.tsne(torch.tensor([[1.0, 2], [3, 4], [5, float("nan")]])), "point 2 has nan as feature 1"),
+        (lambda: t.tsne(torch.tensor([[1.0, 2], [float("inf"), 4], [5, 6]])), "point 1 has inf as feature 0"),
+        (lambda: t.tsne(torch.rand(20, 3), 5, init="spectral"), "init is 'spectral'"),
+        (lambda: t.tsne(torch.rand(20, 3), 5, init=torch.rand(19, 2)), "19 rows for 20 points"),
+        (lambda: t.tsne(torch.rand(20, 3), 5, init=torch.full((20, 2), torch.nan)), "the start of t-SNE needs"),
+        (lambda: t.tsne(torch.rand(20, 3), 5, -1), "-1 iterations"),
+        (lambda: t.tsne(torch.rand(20, 3), 5, 50, learning_rate=float("inf")), "diverged"),
+        (lambda: t.joint_probabilities(torch.zeros(1, 3).expand(4_000_000, 3)), "needs 64000.* GB"),
+    ],
+)
 def test_errors_are_one_clear_line(call, words):
     with pytest.raises(UserError, match=words) as e:
         call()

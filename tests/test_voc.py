@@ -49,7 +49,7 @@ def folder(tmp_path):
 def test_boxes_labels_and_flags(folder):
     data = voc.VocSet(folder, "train", (64, 64))
     assert data.classes == ["cat", "dog"] and data.shapes == [(48, 64), (80, 40)]
-    assert data.boxes[0].tolist() == [[0, 0, 64, 48], [9, 4, 30, 25]]        # the first fills the picture exactly
+    assert data.boxes[0].tolist() == [[0, 0, 64, 48], [9, 4, 30, 25]]  # the first fills the picture exactly
     assert data.labels[0].tolist() == [1, 0] and data.difficult[0].tolist() == [False, True]
     assert data.truth.shape == (2, 1, 5) and data.truth[0, 0].tolist() == [0.5, 0.5, 1.0, 0.75, 1]
     assert data.truth[1, 0, 4] == -1
@@ -71,7 +71,7 @@ def test_letterboxed_with_their_boxes(folder, size):
     data = voc.VocSet(folder, "train", size)
     for i, (file, shape) in enumerate(zip(data.files, data.shapes)):
         picture = torch.tensor(np.asarray(Image.open(file))).permute(2, 0, 1).float() / 255
-        assert (data[i][0] - letterbox(picture, *size) * 255).abs().max() <= 0.5 + 1e-3        # rounded to bytes
+        assert (data[i][0] - letterbox(picture, *size) * 255).abs().max() <= 0.5 + 1e-3  # rounded to bytes
         some = torch.tensor([[3.0, 4, 20, 30], [0, 0, shape[1], shape[0]]])
         there = voc.into(some, shape, size)
         back = cxcywh_to_xyxy(unletterbox(there, *shape, *size))
@@ -137,12 +137,21 @@ def broken(folder, what):
         (folder / "ImageSets/Main/train.txt").write_text("\n")
 
 
-@pytest.mark.parametrize("what, words", [
-    ("xml", "a.xml is no readable XML"), ("no xml", "there is no annotation"), ("no numbers", "a.xml: object 1"),
-    ("no box", "a.xml: object 1"), ("nan", "a.xml: object 1"), ("no picture", "lacks the picture a, which train"),
-    ("picture", "a.png is no readable picture"), ("no folder", "JPEGImages and Annotations"),
-    ("no list", "no split 'train', only val"), ("empty list", "'train' of .* holds no picture"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "what, words",
+    [
+        ("xml", "a.xml is no readable XML"),
+        ("no xml", "there is no annotation"),
+        ("no numbers", "a.xml: object 1"),
+        ("no box", "a.xml: object 1"),
+        ("nan", "a.xml: object 1"),
+        ("no picture", "lacks the picture a, which train"),
+        ("picture", "a.png is no readable picture"),
+        ("no folder", "JPEGImages and Annotations"),
+        ("no list", "no split 'train', only val"),
+        ("empty list", "'train' of .* holds no picture"),
+    ],
+)
 def test_what_is_broken_is_named(folder, what, words):
     broken(folder, what)
     with pytest.raises(UserError, match=words) as error:
@@ -160,8 +169,10 @@ def test_strange_splits_and_classes_are_named(folder):
 def test_difficult_objects_count_neither_way(folder):
     """Found or not, nothing changes; and the same detections count as false alarms once the flags are gone."""
     data = voc.VocSet(folder, "train", (64, 64))
-    found = [{"boxes": data.boxes[0], "labels": data.labels[0], "scores": np.array([0.5, 0.9])},
-             {"boxes": np.zeros((0, 4)), "labels": [], "scores": []}]  # fmt: skip
+    found = [
+        {"boxes": data.boxes[0], "labels": data.labels[0], "scores": np.array([0.5, 0.9])},
+        {"boxes": np.zeros((0, 4)), "labels": [], "scores": []},
+    ]
     truths = data.truths()
     assert evaluate(found, truths).summary()["map50"] == pytest.approx(1)
     hard = data.labels[0] == 0

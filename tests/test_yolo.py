@@ -9,7 +9,7 @@ from helpers import yolo
 from helpers.data import UserError
 from helpers.detection import cxcywh_to_xyxy, giou, iou
 
-ANCHORS = torch.tensor([[10., 13], [16, 30], [33, 23], [30, 61], [62, 45], [59, 119]])
+ANCHORS = torch.tensor([[10.0, 13], [16, 30], [33, 23], [30, 61], [62, 45], [59, 119]])
 MASKS = [[3, 4, 5], [0, 1, 2]]
 CLASSES = 4
 
@@ -36,6 +36,7 @@ def objects(n, seed=0, classes=CLASSES, rows=20):
 
 
 # ---------------------------------------------------------------- letterbox
+
 
 @pytest.mark.parametrize("size", [(50, 77), (77, 50), (64, 64), (30, 200), (375, 500), (20, 20), (480, 640)])
 @pytest.mark.parametrize("net", [(64, 96), (96, 64), (128, 128)])
@@ -68,17 +69,26 @@ def test_unletterbox_undoes_letterbox():
     image[:, 30:60, 50:120] = 1
     boxed = yolo.letterbox(image, 128, 96)[0]
     rows, columns = (boxed > 0.6).nonzero().T
-    found = torch.tensor([(columns.min() + columns.max() + 1) / 2 / 96, (rows.min() + rows.max() + 1) / 2 / 128,
-                          (columns.max() - columns.min() + 1) / 96, (rows.max() - rows.min() + 1) / 128])
-    assert torch.allclose(yolo.unletterbox(found, 100, 200, 128, 96), torch.tensor([85., 45, 70, 30]), atol=2.5)
+    found = torch.tensor(
+        [
+            (columns.min() + columns.max() + 1) / 2 / 96,
+            (rows.min() + rows.max() + 1) / 2 / 128,
+            (columns.max() - columns.min() + 1) / 96,
+            (rows.max() - rows.min() + 1) / 128,
+        ]
+    )
+    assert torch.allclose(yolo.unletterbox(found, 100, 200, 128, 96), torch.tensor([85.0, 45, 70, 30]), atol=2.5)
 
 
 # ---------------------------------------------------------------- the loss: v3
 
+
 def yolo_cfg(mask, h, w, ignore=0.7):
     anchors = ",".join(str(a) for a in ANCHORS.flatten().tolist())
-    return (f"[net]\nbatch=1\nwidth={w}\nheight={h}\nchannels={len(mask) * (5 + CLASSES)}\n[yolo]\nclasses={CLASSES}\n"
-            f"num=6\nmask={','.join(map(str, mask))}\nanchors={anchors}\nignore_thresh={ignore}\ntruth_thresh=1\n")
+    return (
+        f"[net]\nbatch=1\nwidth={w}\nheight={h}\nchannels={len(mask) * (5 + CLASSES)}\n[yolo]\nclasses={CLASSES}\n"
+        f"num=6\nmask={','.join(map(str, mask))}\nanchors={anchors}\nignore_thresh={ignore}\ntruth_thresh=1\n"
+    )
 
 
 def delta(darknet, folder, cfg, raw, truth, seen=None):
@@ -103,12 +113,23 @@ def gradient_v3(raw, truth, mask, **options):
 
 
 CASES = {"plain": objects(6), "one": objects(1, 3), "none": objects(0), "many": objects(19, 5)}
-CASES["same_cell"] = torch.cat([objects(3, 1), objects(3, 1)], 1)[:, [0, 1, 20, 21, 2, 5]]        # twice each
-CASES["same_cell"][0, 2:4, 4] = (CASES["same_cell"][0, 2:4, 4] + 1) % CLASSES                    # other class
-CASES["same_cell"][0, 2:4, 0] += 0.001                                                            # other box
-CASES["border"] = torch.tensor([[[.999, .999, .3, .2, 1], [.001, .5, .1, .1, 2], [.5, .0005, .5, .4, 0],
-                                 [.9999, .2, .05, .9, 3], [0, 0, 0, 0, -1]]])
-CASES["huge_and_tiny"] = torch.tensor([[[.5, .5, 1., 1., 1], [.3, .3, .002, .003, 2], [.7, .2, 1.5, .01, 0]]])
+CASES["same_cell"] = torch.cat([objects(3, 1), objects(3, 1)], 1)[:, [0, 1, 20, 21, 2, 5]]  # twice each
+CASES["same_cell"][0, 2:4, 4] = (CASES["same_cell"][0, 2:4, 4] + 1) % CLASSES  # other class
+CASES["same_cell"][0, 2:4, 0] += 0.001  # other box
+CASES["border"] = torch.tensor(
+    [
+        [
+            [0.999, 0.999, 0.3, 0.2, 1],
+            [0.001, 0.5, 0.1, 0.1, 2],
+            [0.5, 0.0005, 0.5, 0.4, 0],
+            [0.9999, 0.2, 0.05, 0.9, 3],
+            [0, 0, 0, 0, -1],
+        ]
+    ]
+)
+CASES["huge_and_tiny"] = torch.tensor(
+    [[[0.5, 0.5, 1.0, 1.0, 1], [0.3, 0.3, 0.002, 0.003, 2], [0.7, 0.2, 1.5, 0.01, 0]]]
+)
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -134,7 +155,7 @@ def test_v3_ignore_threshold(darknet, tmp_path, ignore):
     ours = gradient_v3(raw, truth, mask, ignore=ignore)
     assert (ours + theirs).abs().max() < 1e-6 * max(1, theirs.abs().max())
     ignored = (theirs.view(3, -1, *grid)[:, 4] == 0).sum()
-    assert (ignored > 0) == (ignore < 0.9)                     # and the case is there
+    assert (ignored > 0) == (ignore < 0.9)  # and the case is there
 
 
 def test_v3_loss_of_a_two_scale_network_sees_the_networks_size(darknet, tmp_path):
@@ -145,12 +166,12 @@ def test_v3_loss_of_a_two_scale_network_sees_the_networks_size(darknet, tmp_path
     (tmp_path / "head.cfg").write_text(cfg)
     net = darknet.network(tmp_path / "head.cfg")
     truth, image = objects(8, 2), logits(3, CLASSES, 128, 160, seed=1)
-    raw = torch.nn.functional.max_pool2d(image, 16) - 2                       # (1, 27, 8, 10)
+    raw = torch.nn.functional.max_pool2d(image, 16) - 2  # (1, 27, 8, 10)
     darknet.forward(net, (image - 2).numpy(), truth=truth[0, :8].numpy(), train=True)
     theirs = torch.from_numpy(darknet.delta(net, 1)).view(1, channels, 8, 10)
     raw.requires_grad_()
     loss = yolo.loss_v3([raw], truth, ANCHORS, [mask], (128, 160))["loss"]
-    ours, = torch.autograd.grad(loss, raw)
+    (ours,) = torch.autograd.grad(loss, raw)
     assert (ours + theirs).abs().max() < 1e-6 * max(1, theirs.abs().max())
     darknet.free_network(net)
 
@@ -172,12 +193,14 @@ def test_a_batch_is_the_sum_of_its_pictures():
     heads = [logits(3, CLASSES, 4, 5, 1, batch=3), logits(3, CLASSES, 8, 10, 2, batch=3)]
     truth = torch.cat([objects(3, 1), objects(0, 2), objects(9, 3)])
     together = yolo.loss_v3(heads, truth, ANCHORS, MASKS, (128, 160))
-    alone = [yolo.loss_v3([h[i:i + 1] for h in heads], truth[i:i + 1], ANCHORS, MASKS, (128, 160))
-             for i in range(3)]
+    alone = [
+        yolo.loss_v3([h[i : i + 1] for h in heads], truth[i : i + 1], ANCHORS, MASKS, (128, 160)) for i in range(3)
+    ]
     for name, value in together.items():
         assert value.item() == pytest.approx(sum(a[name].item() for a in alone), rel=1e-5)
     assert together["loss"].item() == pytest.approx(
-        sum(together[n].item() for n in ("box", "objectness", "class")), rel=1e-6)
+        sum(together[n].item() for n in ("box", "objectness", "class")), rel=1e-6
+    )
 
 
 def test_objects_without_area_are_no_objects():
@@ -192,15 +215,16 @@ def test_objects_without_area_are_no_objects():
 @pytest.mark.parametrize("box_loss", ["iou", "giou", "ciou"])
 def test_box_losses(box_loss):
     """One object: the box part is (2 - w h) (1 - overlap) of the box decoded by hand."""
-    truth = torch.tensor([[[.4, .6, .3, .2, 1.]]])
+    truth = torch.tensor([[[0.4, 0.6, 0.3, 0.2, 1.0]]])
     raw = logits(3, CLASSES, 5, 5, 8)
     mask = MASKS[0]
     loss = yolo.loss_v3([raw], truth, ANCHORS, [mask], (160, 160), box_loss=box_loss)
-    t = raw.view(3, 9, 5, 5)[1, :4, 3, 2]                       # 48 x 32 pixels: anchor 62 x 45; cell (2, 3)
-    box = torch.tensor([(2 + t[0].sigmoid()) / 5, (3 + t[1].sigmoid()) / 5,
-                        62 / 160 * t[2].exp(), 45 / 160 * t[3].exp()])
+    t = raw.view(3, 9, 5, 5)[1, :4, 3, 2]  # 48 x 32 pixels: anchor 62 x 45; cell (2, 3)
+    box = torch.tensor(
+        [(2 + t[0].sigmoid()) / 5, (3 + t[1].sigmoid()) / 5, 62 / 160 * t[2].exp(), 45 / 160 * t[3].exp()]
+    )
     overlap = {"iou": iou, "giou": giou, "ciou": yolo.ciou}[box_loss]
-    by_hand = (2 - .06) * (1 - overlap(cxcywh_to_xyxy(box), cxcywh_to_xyxy(truth[0, 0, :4])))
+    by_hand = (2 - 0.06) * (1 - overlap(cxcywh_to_xyxy(box), cxcywh_to_xyxy(truth[0, 0, :4])))
     assert loss["box"].item() == pytest.approx(by_hand.item(), rel=1e-5)
     with pytest.raises(UserError, match="choose v3, iou, giou or ciou"):
         yolo.loss_v3([raw], truth, ANCHORS, [mask], (160, 160), box_loss="diou")
@@ -208,10 +232,13 @@ def test_box_losses(box_loss):
 
 # ---------------------------------------------------------------- the loss: v2
 
+
 def region_cfg(h, w, **options):
     lines = "\n".join(f"{k}={v}" for k, v in options.items())
-    return (f"[net]\nbatch=1\nwidth={w}\nheight={h}\nchannels=27\n[region]\nclasses={CLASSES}\ncoords=4\nnum=3\n"
-            f"anchors=1.5,2,4,3,8,9\n{lines}\n")
+    return (
+        f"[net]\nbatch=1\nwidth={w}\nheight={h}\nchannels=27\n[region]\nclasses={CLASSES}\ncoords=4\nnum=3\n"
+        f"anchors=1.5,2,4,3,8,9\n{lines}\n"
+    )
 
 
 @pytest.mark.parametrize("rescore", [0, 1])
@@ -227,13 +254,23 @@ def test_v2_loss_has_minus_darknets_delta_as_gradient(darknet, tmp_path, case, r
     theirs = delta(darknet, tmp_path, cfg, raw, truth, seen)
     raw.requires_grad_()
     anchors = torch.tensor([[1.5, 2], [4, 3], [8, 9]])
-    loss = yolo.loss_v2(raw, truth, anchors, threshold=0.5, rescore=bool(rescore), bias_match=bool(bias_match),
-                        softmax=bool(softmax), young=seen < 12800, **scales)
-    ours, = torch.autograd.grad(loss["loss"], raw)
+    loss = yolo.loss_v2(
+        raw,
+        truth,
+        anchors,
+        threshold=0.5,
+        rescore=bool(rescore),
+        bias_match=bool(bias_match),
+        softmax=bool(softmax),
+        young=seen < 12800,
+        **scales,
+    )
+    (ours,) = torch.autograd.grad(loss["loss"], raw)
     assert (theirs != 0).any() and (ours + theirs).abs().max() < 1e-6 * max(1, theirs.abs().max())
 
 
 # ---------------------------------------------------------------- coding
+
 
 def test_what_is_encoded_is_decoded():
     """Logits made of the targets give the objects back, each in its own place and class."""
@@ -243,8 +280,15 @@ def test_what_is_encoded_is_decoded():
     for mask, grid in zip(MASKS, [(4, 5), (8, 10)]):
         target = yolo.targets(truth, best, mask, ANCHORS, grid, (128, 160), CLASSES)
         code = yolo.offsets(target.box, ANCHORS[mask], (128, 160))
-        raw = torch.cat([torch.logit(code[..., :2]), code[..., 2:], torch.logit(target.present.float())[..., None],
-                         torch.logit(target.classes)], -1)
+        raw = torch.cat(
+            [
+                torch.logit(code[..., :2]),
+                code[..., 2:],
+                torch.logit(target.present.float())[..., None],
+                torch.logit(target.classes),
+            ],
+            -1,
+        )
         boxes, scores = yolo.decode_v3(raw.movedim(-1, 2).flatten(1, 2), ANCHORS[mask], (128, 160))
         found.append(torch.cat([boxes, scores], -1)[scores.amax(-1) > 0.5])
     found = torch.cat(found)
@@ -261,8 +305,10 @@ def test_each_object_has_one_owner_on_the_head_of_its_best_anchor():
     overlap = torch.minimum(shapes, ANCHORS).prod(-1)
     overlap = overlap / (shapes.prod(-1) + ANCHORS.prod(-1) - overlap)
     assert torch.equal(best[0, :15], overlap.argmax(-1))
-    count = [yolo.targets(truth, best, mask, ANCHORS, grid, (256, 256), CLASSES).present.sum()
-             for mask, grid in zip(MASKS, [(32, 32), (64, 64)])]
+    count = [
+        yolo.targets(truth, best, mask, ANCHORS, grid, (256, 256), CLASSES).present.sum()
+        for mask, grid in zip(MASKS, [(32, 32), (64, 64)])
+    ]
     assert sum(count) == 15
 
 
@@ -272,26 +318,27 @@ def test_with_anchor_iou_several_anchors_answer_for_an_object():
 
     truth = objects(15, 11)
     half = torch.cat([-truth[0, :15, 2:4], truth[0, :15, 2:4]], 1) * 128
-    overlap = box_iou(half, torch.cat([-ANCHORS, ANCHORS], 1) / 2)                               # (15, 6)
+    overlap = box_iou(half, torch.cat([-ANCHORS, ANCHORS], 1) / 2)  # (15, 6)
     for least in (0.2, 0.4, 1.0):
         expected = (overlap > least) | (overlap == overlap.amax(1, keepdim=True))
         many = yolo.responsible_anchors(truth, ANCHORS, (256, 256), least)
         assert torch.equal(many[0, :15], expected) and (least < 1) == (expected.sum() > 15)
-        present = sum(yolo.targets(truth, many, mask, ANCHORS, (256, 256), (256, 256), CLASSES).present.sum()
-                      for mask in MASKS)
-        assert present == expected.sum()                       # on so fine a grid no two objects share a cell
+        present = sum(
+            yolo.targets(truth, many, mask, ANCHORS, (256, 256), (256, 256), CLASSES).present.sum() for mask in MASKS
+        )
+        assert present == expected.sum()  # on so fine a grid no two objects share a cell
     best = yolo.best_anchor(truth, ANCHORS, (256, 256))
     assert torch.equal(yolo.responsible_anchors(truth, ANCHORS, (256, 256)).int().argmax(-1)[0, :15], best[0, :15])
 
 
 def test_detections_are_per_class_and_limited():
-    boxes = torch.tensor([[.5, .5, .2, .2], [.51, .5, .2, .2], [.1, .1, .1, .1]])
-    scores = torch.tensor([[.9, .6], [.8, .7], [.1, .3]])
+    boxes = torch.tensor([[0.5, 0.5, 0.2, 0.2], [0.51, 0.5, 0.2, 0.2], [0.1, 0.1, 0.1, 0.1]])
+    scores = torch.tensor([[0.9, 0.6], [0.8, 0.7], [0.1, 0.3]])
     found = yolo.detections(boxes, scores, threshold=0.25)
     assert found["labels"].tolist() == [0, 1, 1]
-    assert found["scores"].tolist() == pytest.approx([.9, .7, .3])
+    assert found["scores"].tolist() == pytest.approx([0.9, 0.7, 0.3])
     assert len(yolo.detections(boxes, scores, 0.25, most=2)["boxes"]) == 2
-    assert yolo.detections(boxes, scores, 0.25, candidates=2)["scores"].tolist() == pytest.approx([.9])
+    assert yolo.detections(boxes, scores, 0.25, candidates=2)["scores"].tolist() == pytest.approx([0.9])
     assert yolo.detections(boxes, scores, 0.95)["boxes"].shape == (0, 4)
 
 

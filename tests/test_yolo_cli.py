@@ -61,8 +61,25 @@ def folder(tmp_path_factory):
 
 
 def arguments(folder, out, *more):
-    return ["yolo", "train", "--data", f"voc:{folder}", "--size", 96, "--width", 8, "--batch-size", 8, "--flip", "none",
-            "--device", "cpu", "--out", out, *more]  # fmt: skip
+    return [
+        "yolo",
+        "train",
+        "--data",
+        f"voc:{folder}",
+        "--size",
+        96,
+        "--width",
+        8,
+        "--batch-size",
+        8,
+        "--flip",
+        "none",
+        "--device",
+        "cpu",
+        "--out",
+        out,
+        *more,
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -98,13 +115,28 @@ def coco_of_files(folder, split, rows):
         for thing in tree["annotation"]["object"]:
             x0, y0, x1, y1 = (int(thing["bndbox"][k]) for k in ("xmin", "ymin", "xmax", "ymax"))
             box = [x0 - 1, y0 - 1, x1 - x0 + 1, y1 - y0 + 1]
-            annotations.append({"id": len(annotations) + 1, "image_id": i, "bbox": box, "area": box[2] * box[3],
-                                "category_id": CLASSES.index(thing["name"]) + 1, "iscrowd": 0})  # fmt: skip
+            annotations.append(
+                {
+                    "id": len(annotations) + 1,
+                    "image_id": i,
+                    "bbox": box,
+                    "area": box[2] * box[3],
+                    "category_id": CLASSES.index(thing["name"]) + 1,
+                    "iscrowd": 0,
+                }
+            )
     categories = [{"id": i + 1, "name": name} for i, name in enumerate(CLASSES)]
     truth = COCO({"images": pictures, "annotations": annotations, "categories": categories})
-    found = [{"image_id": names.index(Path(row["image"]).stem) + 1, "category_id": CLASSES.index(o["class"]) + 1,
-              "bbox": [o["box"][0], o["box"][1], o["box"][2] - o["box"][0], o["box"][3] - o["box"][1]],
-              "score": o["score"]} for row in rows for o in row["objects"]]  # fmt: skip
+    found = [
+        {
+            "image_id": names.index(Path(row["image"]).stem) + 1,
+            "category_id": CLASSES.index(o["class"]) + 1,
+            "bbox": [o["box"][0], o["box"][1], o["box"][2] - o["box"][0], o["box"][3] - o["box"][1]],
+            "score": o["score"],
+        }
+        for row in rows
+        for o in row["objects"]
+    ]
     evaluation = COCOeval_faster(truth, truth.loadRes(found), "bbox", print_function=lambda *a: None)
     evaluation.evaluate()
     evaluation.accumulate()
@@ -122,17 +154,34 @@ def test_eval_equals_coco_on_what_detect_prints(trained, folder):
     """Two ways from the weights to a mAP: `eval`; and `detect` on the files, the XML, and COCO's program."""
     out, facts = trained
     for split in ("val", "test"):
-        scores = the_object(here("yolo", "eval", "--weights", out, "--data", f"voc:{folder}", "--split", split,
-                                 "--device", "cpu", "--json").stdout)  # fmt: skip
+        scores = the_object(
+            here(
+                "yolo",
+                "eval",
+                "--weights",
+                out,
+                "--data",
+                f"voc:{folder}",
+                "--split",
+                split,
+                "--device",
+                "cpu",
+                "--json",
+            ).stdout
+        )
         assert scores["n"] == 10 and scores["split"] == split
         pictures = sorted((folder / "JPEGImages").glob(f"{split}*.png"))
-        rows = the_object(here("yolo", "detect", "--weights", out, *pictures, "--threshold", 0.005, "--device", "cpu",
-                               "--json").stdout)["detections"]  # fmt: skip
+        rows = the_object(
+            here(
+                "yolo", "detect", "--weights", out, *pictures, "--threshold", 0.005, "--device", "cpu", "--json"
+            ).stdout
+        )["detections"]
         assert coco_of_files(folder, split, rows) == pytest.approx([scores["map"], scores["map50"]], abs=1e-6)
         if split == "val":
             assert scores["map"] == pytest.approx(facts["map"], abs=1e-6)
-    strict = the_object(here("yolo", "eval", "--weights", out, "--data", f"voc:{folder}", "--threshold", 0.6,
-                             "--json").stdout)  # fmt: skip
+    strict = the_object(
+        here("yolo", "eval", "--weights", out, "--data", f"voc:{folder}", "--threshold", 0.6, "--json").stdout
+    )
     assert strict["map"] < facts["map"]
 
 
@@ -150,18 +199,30 @@ def test_a_class_that_does_not_occur_is_null(trained, folder, tmp_path):
 def test_a_record_holds_a_row_for_each_seed_and_split(trained, folder, tmp_path):
     out, facts = trained
     for split in ("val", "test", "val"):
-        done = here("yolo", "eval", "--weights", out, "--data", f"voc:{folder}", "--split", split, "--record",
-                    tmp_path / "yolo-x.json")  # fmt: skip
+        done = here(
+            "yolo",
+            "eval",
+            "--weights",
+            out,
+            "--data",
+            f"voc:{folder}",
+            "--split",
+            split,
+            "--record",
+            tmp_path / "yolo-x.json",
+        )
         assert done.exit_code == 0, done.output
         assert done.stdout.startswith("mAP 0.") and done.stdout.count("\n") == 3
     record = json.loads((tmp_path / "yolo-x.json").read_text())
     assert record["name"] == "yolo-x" and {"title", "command", "date", "versions", "seconds"} <= record.keys()
     assert [(r["split"], r["seed"]) for r in record["rows"]] == [("test", 2), ("val", 2)]
     assert record["rows"][1]["map"] == pytest.approx(facts["map"], abs=1e-6)
-    assert str(folder.parent) not in json.dumps(record)                              # no path of this machine
+    assert str(folder.parent) not in json.dumps(record)  # no path of this machine
     (tmp_path / "broken.json").write_text("{")
-    refused(here("yolo", "eval", "--weights", out, "--data", f"voc:{folder}", "--record", tmp_path / "broken.json"),
-            "broken.json")  # fmt: skip
+    refused(
+        here("yolo", "eval", "--weights", out, "--data", f"voc:{folder}", "--record", tmp_path / "broken.json"),
+        "broken.json",
+    )
 
 
 def test_detect_draws_and_lists(trained, folder, tmp_path):
@@ -170,8 +231,20 @@ def test_detect_draws_and_lists(trained, folder, tmp_path):
     picture = folder / "JPEGImages" / "train0.png"
     shutil.copy(picture, tmp_path / "a" / "train0.png")
     Image.new("RGB", (50, 120), "white").save(tmp_path / "empty.jpg")
-    done = here("yolo", "detect", "--weights", out, picture, tmp_path / "a" / "train0.png", tmp_path / "empty.jpg",
-                "--threshold", 0.1, "--out", tmp_path / "drawn", "--json")  # fmt: skip
+    done = here(
+        "yolo",
+        "detect",
+        "--weights",
+        out,
+        picture,
+        tmp_path / "a" / "train0.png",
+        tmp_path / "empty.jpg",
+        "--threshold",
+        0.1,
+        "--out",
+        tmp_path / "drawn",
+        "--json",
+    )
     rows = the_object(done.stdout)["detections"]
     assert [Path(r["drawn"]).name for r in rows] == ["train0.png", "train0-2.png", "empty.png"]
     assert json.loads((tmp_path / "drawn" / "detections.json").read_text())["detections"] == rows
@@ -181,15 +254,36 @@ def test_detect_draws_and_lists(trained, folder, tmp_path):
     before, after = read_image(picture), read_image(tmp_path / "drawn" / "train0.png")
     x0, y0, x1, y1 = (round(v) for v in first[0]["box"])
     changed = (before != after).any(-1)
-    assert changed[y0:y1, max(0, x0 - 1):x0 + 2].any(1).mean() > 0.8                 # the left side of its frame
+    assert changed[y0:y1, max(0, x0 - 1) : x0 + 2].any(1).mean() > 0.8  # the left side of its frame
     text = here("yolo", "detect", "--weights", out, tmp_path / "empty.jpg", "--threshold", 0.99)
     assert text.stdout.endswith("empty.jpg: nothing with a score of 0.99 or more; a lower --threshold shows more\n")
 
 
 def test_scenes_too(tmp_path):
     out = tmp_path / "run"
-    done = here("yolo", "train", "--data", "scenes", "--scenes", 16, "--epochs", 1, "--size", 96, "--width", 2,
-                "--strides", 16, "--box-loss", "v3", "--ignore", 0.5, "--rescore", "--out", out)  # fmt: skip
+    done = here(
+        "yolo",
+        "train",
+        "--data",
+        "scenes",
+        "--scenes",
+        16,
+        "--epochs",
+        1,
+        "--size",
+        96,
+        "--width",
+        2,
+        "--strides",
+        16,
+        "--box-loss",
+        "v3",
+        "--ignore",
+        0.5,
+        "--rescore",
+        "--out",
+        out,
+    )
     assert done.exit_code == 0 and "on 400 validation pictures after 1 epochs" in done.stdout, done.output
     config = yolo_train.load(out / "model.safetensors").config
     assert (config["strides"], config["box_loss"], config["ignore"], config["rescore"]) == ([16], "v3", 0.5, True)
@@ -199,8 +293,9 @@ def test_killed_and_resumed_equals_never_stopped(trained, folder, tmp_path):
     """kill -9 in the middle, go on in another process: the same weights."""
     out, whole = trained
     words = arguments(folder, tmp_path / "cut", "--epochs", 60, "--seed", 2, "--lr", 1e-2, "--json")
-    with subprocess.Popen(command(*words), cwd=ROOT, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                          text=True) as process:  # fmt: skip
+    with subprocess.Popen(
+        command(*words), cwd=ROOT, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
         for line in process.stderr:
             if line.startswith("epoch 37"):
                 process.send_signal(signal.SIGKILL)
@@ -210,7 +305,7 @@ def test_killed_and_resumed_equals_never_stopped(trained, folder, tmp_path):
     assert 37 <= resumed["resumed_from"]["epoch"] <= 59, done.output
     assert resumed["map"] == pytest.approx(whole["map"], abs=0.02)
     mine, other = (yolo_train.load(place / "model.safetensors").state_dict() for place in (tmp_path / "cut", out))
-    for name, value in other.items():              # another number of threads may add up in another order
+    for name, value in other.items():  # another number of threads may add up in another order
         torch.testing.assert_close(mine[name], value, rtol=1e-2, atol=1e-3)
     refused(here(*arguments(folder, out, "--epochs", 60)), "--resume")
     refused(here(*arguments(folder, out, "--epochs", 61, "--seed", 2, "--lr", 1e-2, "--resume")), "epochs 60, not 61")
@@ -218,8 +313,14 @@ def test_killed_and_resumed_equals_never_stopped(trained, folder, tmp_path):
 
 def test_two_processes_train_and_speak_once(folder, tmp_path):
     launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2")
-    done = subprocess.run(command(*arguments(folder, tmp_path / "two", "--epochs", 3, "--json"), launcher=launcher),
-                          cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True, timeout=300)  # fmt: skip
+    done = subprocess.run(
+        command(*arguments(folder, tmp_path / "two", "--epochs", 3, "--json"), launcher=launcher),
+        cwd=ROOT,
+        env=ENVIRONMENT,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
     assert done.returncode == 0, done.stderr
     facts = the_object(done.stdout)
     assert facts["epochs"] == 3 and done.stderr.count("epoch 3, ") == 1
@@ -227,12 +328,22 @@ def test_two_processes_train_and_speak_once(folder, tmp_path):
     assert scores["map"] == pytest.approx(facts["map"], abs=1e-6)
 
 
-@pytest.mark.parametrize("more, words", [
-    (("--data", "coco"), ["'coco'"]), (("--data", "voc"), ["needs a path"]), (("--data", "voc:/nowhere"), ["/nowhere"]),
-    (("--box-loss", "l1"), ["box_loss 'l1'"]), (("--strides", "8;16"), ["--strides 8;16"]),
-    (("--strides", "8,12"), ["powers of 2"]), (("--size", 100), ["size 100"]), (("--flip", "up"), ["--flip up"]),
-    (("--device", "cuda:99"), ["cuda:99"]), (("--precision", "int4"), ["int4"]), (("--lr", 1e9), ["lower the"]),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "more, words",
+    [
+        (("--data", "coco"), ["'coco'"]),
+        (("--data", "voc"), ["needs a path"]),
+        (("--data", "voc:/nowhere"), ["/nowhere"]),
+        (("--box-loss", "l1"), ["box_loss 'l1'"]),
+        (("--strides", "8;16"), ["--strides 8;16"]),
+        (("--strides", "8,12"), ["powers of 2"]),
+        (("--size", 100), ["size 100"]),
+        (("--flip", "up"), ["--flip up"]),
+        (("--device", "cuda:99"), ["cuda:99"]),
+        (("--precision", "int4"), ["int4"]),
+        (("--lr", 1e9), ["lower the"]),
+    ],
+)
 def test_bad_settings_end_in_one_line(folder, tmp_path, more, words):
     refused(here(*arguments(folder, tmp_path / "run", "--epochs", 2, *more)), *words)
 
@@ -262,14 +373,19 @@ def test_the_darknet_program_finds_the_same(trained, folder, tmp_path):
         pytest.skip("the Debian package darknet is not installed")
     out, _ = trained
     done = here("yolo", "export-darknet", "--weights", out, "--out", tmp_path / "dark", "--json")
-    assert [Path(f).name for f in the_object(done.stdout)["files"]] == ["yolo.cfg", "yolo.weights", "yolo.names",
-                                                                       "yolo.data"]  # fmt: skip
+    assert [Path(f).name for f in the_object(done.stdout)["files"]] == [
+        "yolo.cfg",
+        "yolo.weights",
+        "yolo.names",
+        "yolo.data",
+    ]
     found = 0
     for name in ("train0", "train1", "test2", "test3"):
         picture = folder / "JPEGImages" / f"{name}.png"
         theirs = darknet_lines(program, tmp_path, tmp_path / "dark", picture, 0.2)
-        ours = the_object(here("yolo", "detect", "--weights", out, picture, "--threshold", 0.2, "--nms", 0.45,
-                              "--json").stdout)  # fmt: skip
+        ours = the_object(
+            here("yolo", "detect", "--weights", out, picture, "--threshold", 0.2, "--nms", 0.45, "--json").stdout
+        )
         objects = ours["detections"][0]["objects"]
         assert sorted(theirs) == sorted((o["class"], f"{100 * o['score']:.0f}") for o in objects)
         found += len(theirs)
@@ -285,8 +401,13 @@ def darknet_lines(program, place, exported, picture, threshold):
         if labels is not None:
             (place / "data" / "labels").symlink_to(labels)
     files = [exported / f"yolo.{end}" for end in ("data", "cfg", "weights")]
-    done = subprocess.run([program, "detector", "test", *files, picture, "-thresh", str(threshold), "-out",
-                           place / "drawn"], cwd=place, capture_output=True, text=True, timeout=120)  # fmt: skip
+    done = subprocess.run(
+        [program, "detector", "test", *files, picture, "-thresh", str(threshold), "-out", place / "drawn"],
+        cwd=place,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
     assert done.returncode == 0, done.stderr
     return re.findall(r"^(\w+): (\d+)%", done.stdout, re.M)
 

@@ -31,8 +31,16 @@ def trained():
     data = Tensors(images, yolo_model.pad_truth(boxes, labels, SIZE, SIZE))
     optimizer = torch.optim.Adam(model.parameters(), lr=4e-3)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 300)
-    fit(model, data, step=yolo_model.make_step(), optimizer=optimizer, scheduler=schedule, epochs=300,
-        batch_size=8, device="cpu")
+    fit(
+        model,
+        data,
+        step=yolo_model.make_step(),
+        optimizer=optimizer,
+        scheduler=schedule,
+        epochs=300,
+        batch_size=8,
+        device="cpu",
+    )
     return model.eval(), cfg, images, [{"boxes": b, "labels": k} for b, k in zip(boxes, labels)]
 
 
@@ -41,9 +49,10 @@ def test_eight_scenes_are_learnt_by_heart(trained):
     summary = evaluate(yolo_model.predict(model, images), truths).summary()
     assert summary["map50"] >= 0.99 and summary["map"] > 0.6
     strangers, boxes, labels, _ = some_scenes(8, 1, "test")
-    other = evaluate(yolo_model.predict(model, strangers),
-                     [{"boxes": b, "labels": k} for b, k in zip(boxes, labels)]).summary()
-    assert other["map50"] < 0.5                          # by heart, not by understanding: the metric can tell
+    other = evaluate(
+        yolo_model.predict(model, strangers), [{"boxes": b, "labels": k} for b, k in zip(boxes, labels)]
+    ).summary()
+    assert other["map50"] < 0.5  # by heart, not by understanding: the metric can tell
 
 
 def test_trained_here_run_there(trained, tmp_path):
@@ -59,11 +68,10 @@ def test_trained_here_run_there(trained, tmp_path):
         index, label = np.nonzero(scores)
         theirs = sorted(zip(label.tolist(), scores[index, label].tolist(), boxes[index].tolist()))
         found = yolo_model.predict(model, image[None], 0.3)[0]
-        ours = sorted(zip(found["labels"].tolist(), found["scores"].tolist(),
-                          xyxy_to_cxcywh(found["boxes"]).tolist()))
+        ours = sorted(zip(found["labels"].tolist(), found["scores"].tolist(), xyxy_to_cxcywh(found["boxes"]).tolist()))
         assert [k for k, _, _ in ours] == [k for k, _, _ in theirs]
         assert np.allclose([s for _, s, _ in ours], [s for _, s, _ in theirs], atol=1e-5)
-        assert np.allclose([b for _, _, b in ours], [b for _, _, b in theirs], atol=1e-3)      # pixels
+        assert np.allclose([b for _, _, b in ours], [b for _, _, b in theirs], atol=1e-3)  # pixels
         total += len(ours)
     assert total >= 4
     darknet.free_network(net)
@@ -74,24 +82,32 @@ def test_cfg_has_one_head_a_stride(strides, anchors):
     cfg = yolo_model.small_cfg(3, [[8 * (i + 1)] * 2 for i in range(anchors)], (64, 96), 8, strides)
     model = Darknet(cfg)
     heads = model(torch.rand(2, 3, 64, 96))
-    assert [tuple(h.shape) for h in heads] == [(2, anchors // len(strides) * 8, 64 // s, 96 // s)
-                                               for s in reversed(strides)]
-    assert model.heads[-1].mask[0] == 0                                        # the finest has the smallest
+    assert [tuple(h.shape) for h in heads] == [
+        (2, anchors // len(strides) * 8, 64 // s, 96 // s) for s in reversed(strides)
+    ]
+    assert model.heads[-1].mask[0] == 0  # the finest has the smallest
 
 
-@pytest.mark.parametrize("arguments, what", [
-    (([[8, 8]] * 5, (64, 64), 8, (8, 16)), "5 anchors for strides"), (([[8, 8]] * 4, (64, 72), 8, (8, 16)), "72 x 64"),
-    (([[8, 8]] * 4, (64, 64), 8, (16, 8)), "ascending"), (([[8, 8]], (60, 60), 8, (10,)), "powers of 2")])
+@pytest.mark.parametrize(
+    "arguments, what",
+    [
+        (([[8, 8]] * 5, (64, 64), 8, (8, 16)), "5 anchors for strides"),
+        (([[8, 8]] * 4, (64, 72), 8, (8, 16)), "72 x 64"),
+        (([[8, 8]] * 4, (64, 64), 8, (16, 8)), "ascending"),
+        (([[8, 8]], (60, 60), 8, (10,)), "powers of 2"),
+    ],
+)
 def test_bad_cfgs_are_explained(arguments, what):
     with pytest.raises(UserError, match=what):
         yolo_model.small_cfg(3, *arguments)
 
 
 def test_truth_is_padded():
-    truth = yolo_model.pad_truth([np.array([[10., 20, 30, 60]]), np.zeros((0, 4))], [np.array([2]), np.array([])],
-                                 100, 200)
+    truth = yolo_model.pad_truth(
+        [np.array([[10.0, 20, 30, 60]]), np.zeros((0, 4))], [np.array([2]), np.array([])], 100, 200
+    )
     assert truth.shape == (2, 1, 5)
-    assert torch.allclose(truth[0, 0], torch.tensor([.1, .4, .1, .4, 2])) and truth[1, 0, 4] == -1
+    assert torch.allclose(truth[0, 0], torch.tensor([0.1, 0.4, 0.1, 0.4, 2])) and truth[1, 0, 4] == -1
 
 
 @pytest.mark.parametrize("flip", [False, True, "both"])
@@ -99,7 +115,7 @@ def test_augmented_boxes_follow_the_picture(flip):
     """White squares on grey: after zoom, shift and mirror each box is where its square is."""
     generator = torch.Generator().manual_seed(0)
     images = torch.full((64, 3, 96, 128), 128, dtype=torch.uint8)
-    corner = torch.rand(64, 2, generator=generator) * torch.tensor([70., 40.]) + 10
+    corner = torch.rand(64, 2, generator=generator) * torch.tensor([70.0, 40.0]) + 10
     side = torch.rand(64, 2, generator=generator) * 25 + 15
     boxes = torch.cat([corner, corner + side], 1).round()
     for image, (x0, y0, x1, y1) in zip(images, boxes.int().tolist()):
@@ -116,7 +132,7 @@ def test_augmented_boxes_follow_the_picture(flip):
         expected = cxcywh_to_xyxy(row[:, :4])[0] * torch.tensor([128, 96, 128, 96])
         assert (found - expected).abs().max() <= 1.0
     assert kept > 50 and (after[..., :4] >= 0).all() and (after[..., :4] <= 1).all()
-    assert (after[:, 0, 0] - truth[:, 0, 0]).std() > 0.05                       # something happened
+    assert (after[:, 0, 0] - truth[:, 0, 0]).std() > 0.05  # something happened
 
 
 @pytest.mark.parametrize("flip, turned", [(False, (0, 0)), (True, (1, 0)), ("both", (1, 1))])
@@ -125,10 +141,10 @@ def test_flips_turn_what_they_say_and_half_of_the_pictures(flip, turned):
     truth = torch.tensor([0.35, 0.3, 0.1, 0.1, 0]).expand(400, 1, 5)
     augment = yolo_model.make_augment(flip=flip, zoom=1.0, shift=0.0, colour=0.0)
     _, after = augment((torch.zeros(400, 3, 32, 32, dtype=torch.uint8), truth), torch.Generator().manual_seed(0))
-    ratio = (after[:, 0, :2] - 0.5) / (truth[:, 0, :2] - 0.5)                            # (400, 2): x, y
+    ratio = (after[:, 0, :2] - 0.5) / (truth[:, 0, :2] - 0.5)  # (400, 2): x, y
     assert (ratio.abs() >= 1 / 1.1 - 1e-5).all() and (ratio.abs() <= 1.1 + 1e-5).all()
     for share, may in zip((ratio < 0).double().mean(0), turned):
-        assert 0.4 < share < 0.6 if may else share == 0                                  # 4 deviations of 400 coins
+        assert 0.4 < share < 0.6 if may else share == 0  # 4 deviations of 400 coins
 
 
 def test_augmentation_is_a_function_of_its_generator_and_colours_stay_legal():

@@ -27,7 +27,7 @@ def noisy(truths, seed=0):
     for t in truths:
         kept = rng.random(len(t["boxes"])) < 0.8
         boxes = t["boxes"][kept].astype(float)
-        boxes += rng.normal(0, 0.08, boxes.shape) * np.tile(boxes[:, 2:] - boxes[:, :2], 2)    # never inside out
+        boxes += rng.normal(0, 0.08, boxes.shape) * np.tile(boxes[:, 2:] - boxes[:, :2], 2)  # never inside out
         labels = np.where(rng.random(kept.sum()) < 0.8, t["labels"][kept], rng.integers(0, 10, kept.sum()))
         found.append({"boxes": boxes, "labels": labels, "scores": rng.random(kept.sum())})
     return found
@@ -81,9 +81,14 @@ def test_the_ceiling_of_one_coarse_grid_is_lower(scenes):
 
 
 def test_hits_by_hand():
-    truth = [{"boxes": np.array([[0, 0, 10, 10.]]), "labels": np.array([3])}]
-    found = [{"boxes": torch.tensor([[0, 0, 10, 5.], [0, 0, 10, 10], [0, 0, 10, 4]]), "labels": torch.tensor([3, 2, 3]),
-              "scores": torch.tensor([0.5, 0.9, 0.7])}]  # fmt: skip
+    truth = [{"boxes": np.array([[0, 0, 10, 10.0]]), "labels": np.array([3])}]
+    found = [
+        {
+            "boxes": torch.tensor([[0, 0, 10, 5.0], [0, 0, 10, 10], [0, 0, 10, 4]]),
+            "labels": torch.tensor([3, 2, 3]),
+            "scores": torch.tensor([0.5, 0.9, 0.7]),
+        }
+    ]
     scores, overlap = yolo_study.hits(found, truth, 0.45)
     assert scores.tolist() == [0.5] and overlap.tolist() == [0.5]
 
@@ -105,16 +110,22 @@ def test_coco_anchors_are_those_of_the_cfg():
     assert np.reshape(yolo["anchors"], (6, 2)).tolist() == yolo_study.COCO_ANCHORS
 
 
-@pytest.mark.parametrize("arm, heads, anchors", [
-    ("base", [3, 3], None), ("one head", [6], None), ("one anchor a head", [1, 1], None),
-    ("COCO's anchors", [3, 3], np.array(yolo_study.COCO_ANCHORS) * 96 / 416)])  # fmt: skip
+@pytest.mark.parametrize(
+    "arm, heads, anchors",
+    [
+        ("base", [3, 3], None),
+        ("one head", [6], None),
+        ("one anchor a head", [1, 1], None),
+        ("COCO's anchors", [3, 3], np.array(yolo_study.COCO_ANCHORS) * 96 / 416),
+    ],
+)
 def test_the_anchors_of_an_arm(arm, heads, anchors):
     data = yolo_study.draw(8, 0, "train", 96)
     model = yolo_study.train(data, yolo_study.ABLATION[arm], epochs=1, seed=0, width=4)
     assert [len(end.mask) for end in model.heads] == heads
     if anchors is None:
         anchors = kmeans_anchors(yolo_study.sizes(data), sum(heads))
-    np.testing.assert_allclose(model.heads[0].anchors.numpy(), anchors, atol=0.006)    # a cfg has two decimals
+    np.testing.assert_allclose(model.heads[0].anchors.numpy(), anchors, atol=0.006)  # a cfg has two decimals
 
 
 def test_training_helps_and_the_score_sees_it():
@@ -127,8 +138,9 @@ def test_training_helps_and_the_score_sees_it():
 
 @pytest.mark.parametrize("name", ["yolo-ablation", "yolo-v1"])
 def test_recorded_command_on_a_tiny_scale(tmp_path, name):
-    done = CliRunner().invoke(app, ["experiment", name, "--seeds", "1", "--scale", "tiny", "--folder", str(tmp_path),
-                                    "--json"])  # fmt: skip
+    done = CliRunner().invoke(
+        app, ["experiment", name, "--seeds", "1", "--scale", "tiny", "--folder", str(tmp_path), "--json"]
+    )
     assert done.exit_code == 0, done.output
     assert json.loads(done.stdout.strip().split("\n")[-1])["runs"] == len(arms(name, "tiny"))
     record = Record(name, tmp_path)
@@ -137,8 +149,14 @@ def test_recorded_command_on_a_tiny_scale(tmp_path, name):
 
 def test_any_digit_looks_at_places_alone(scenes):
     truths = scenes.truths()
-    wrong = [{"boxes": torch.tensor(t["boxes"]), "labels": torch.tensor((t["labels"] + 1) % 10),
-              "scores": torch.ones(len(t["labels"]))} for t in truths]  # fmt: skip
+    wrong = [
+        {
+            "boxes": torch.tensor(t["boxes"]),
+            "labels": torch.tensor((t["labels"] + 1) % 10),
+            "scores": torch.ones(len(t["labels"])),
+        }
+        for t in truths
+    ]
     assert evaluate(wrong, truths).ap(0.5) < 0.1 and yolo_study.place(wrong, truths) == pytest.approx(1)
-    twice = [{k: torch.cat([v, v]) for k, v in one.items()} for one in wrong]               # doubles go, as in NMS
+    twice = [{k: torch.cat([v, v]) for k, v in one.items()} for one in wrong]  # doubles go, as in NMS
     assert [len(one["labels"]) for one in yolo_study.any_digit(twice)] == [len(t["labels"]) for t in truths]

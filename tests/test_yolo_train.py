@@ -18,14 +18,26 @@ def coco(found, data):
     truths = data.truths()
     pictures = [{"id": i + 1, "height": h, "width": w} for i, (h, w) in enumerate(data.shapes)]
     boxes = [(i, b, k) for i, t in enumerate(truths) for b, k in zip(t["boxes"].tolist(), t["labels"].tolist())]
-    annotations = [{"id": n + 1, "image_id": i + 1, "category_id": k + 1, "bbox": [x0, y0, x1 - x0, y1 - y0],
-                    "area": (x1 - x0) * (y1 - y0), "iscrowd": 0}
-                   for n, (i, (x0, y0, x1, y1), k) in enumerate(boxes)]  # fmt: skip
+    annotations = [
+        {
+            "id": n + 1,
+            "image_id": i + 1,
+            "category_id": k + 1,
+            "bbox": [x0, y0, x1 - x0, y1 - y0],
+            "area": (x1 - x0) * (y1 - y0),
+            "iscrowd": 0,
+        }
+        for n, (i, (x0, y0, x1, y1), k) in enumerate(boxes)
+    ]
     names = [{"id": k + 1, "name": name} for k, name in enumerate(data.classes)]
     truth = COCO({"images": pictures, "annotations": annotations, "categories": names})
-    rows = [{"image_id": i + 1, "category_id": k + 1, "bbox": [x0, y0, x1 - x0, y1 - y0], "score": s}
-            for i, one in enumerate(found) for (x0, y0, x1, y1), k, s in zip(
-                one["boxes"].double().tolist(), one["labels"].tolist(), one["scores"].double().tolist())]  # fmt: skip
+    rows = [
+        {"image_id": i + 1, "category_id": k + 1, "bbox": [x0, y0, x1 - x0, y1 - y0], "score": s}
+        for i, one in enumerate(found)
+        for (x0, y0, x1, y1), k, s in zip(
+            one["boxes"].double().tolist(), one["labels"].tolist(), one["scores"].double().tolist()
+        )
+    ]
     evaluation = COCOeval_faster(truth, truth.loadRes(rows), "bbox", print_function=lambda *a: None)
     evaluation.evaluate()
     evaluation.accumulate()
@@ -38,8 +50,17 @@ def trained():
     """Twelve scenes by heart: (model, result, data)."""
     data = yolo_train.SceneSet(12, size=96)
     model, result = yolo_train.train_detector(
-        data, data, epochs=160, width=8, residuals=1, batch_size=6, lr=8e-3, device="cpu", judgements=3,
-        augment=make_augment(zoom=1.0, shift=0.0, colour=0.0))  # fmt: skip
+        data,
+        data,
+        epochs=160,
+        width=8,
+        residuals=1,
+        batch_size=6,
+        lr=8e-3,
+        device="cpu",
+        judgements=3,
+        augment=make_augment(zoom=1.0, shift=0.0, colour=0.0),
+    )
     return model, result, data
 
 
@@ -76,7 +97,7 @@ def test_boxes_come_back_into_the_pixels_of_the_file(trained, tmp_path):
 
 def test_boxes_are_cut_at_the_edges_of_the_picture():
     found = {"boxes": torch.tensor([[-5.0, 0, 70, 64]]), "scores": torch.ones(1), "labels": torch.zeros(1)}
-    there = yolo_train.in_picture(found, (100, 200), (64, 64))           # fitted: 32 x 64 with 16 grey above
+    there = yolo_train.in_picture(found, (100, 200), (64, 64))  # fitted: 32 x 64 with 16 grey above
     assert there["boxes"].tolist() == [[0, 0, 200, 100]]
 
 
@@ -95,10 +116,15 @@ def test_quick_is_a_function_of_its_seed():
     assert all(same) and not torch.equal(next(one.parameters()), next(other.parameters()))
 
 
-@pytest.mark.parametrize("arguments, words", [
-    (((8, 12), 160, "ciou"), "powers of 2"), (((8, 16), 100, "ciou"), "multiple of the largest stride, 16"),
-    (((8, 16), 160, "l2"), "choose v3"), (((), 160, "ciou"), "strides"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "arguments, words",
+    [
+        (((8, 12), 160, "ciou"), "powers of 2"),
+        (((8, 16), 100, "ciou"), "multiple of the largest stride, 16"),
+        (((8, 16), 160, "l2"), "choose v3"),
+        (((), 160, "ciou"), "strides"),
+    ],
+)
 def test_impossible_settings_are_named(arguments, words):
     with pytest.raises(UserError, match=words):
         yolo_train.check(*arguments)

@@ -18,21 +18,24 @@ def objects(n, seed=0, rows=8):
     rng = np.random.default_rng(seed)
     truth = torch.zeros(1, rows, 5)
     truth[..., 4] = -1
-    truth[0, :n] = torch.tensor(np.concatenate([rng.uniform(0.02, 0.98, (n, 2)), rng.uniform(0.05, 0.7, (n, 2)),
-                                                rng.integers(0, K, (n, 1))], 1)).float()
+    truth[0, :n] = torch.tensor(
+        np.concatenate([rng.uniform(0.02, 0.98, (n, 2)), rng.uniform(0.05, 0.7, (n, 2)), rng.integers(0, K, (n, 1))], 1)
+    ).float()
     return truth
 
 
 def raw_output(seed=0):
     """Outputs like those of a network in training: sizes positive and negative, some boxes far off."""
     output = torch.randn(1, S * S * (K + 5 * N), generator=torch.Generator().manual_seed(seed)) * 0.6
-    output[:, S * S * (K + N):] += 0.4
+    output[:, S * S * (K + N) :] += 0.4
     return output
 
 
 CASES = {"several": objects(5), "one": objects(1, 3), "none": objects(0), "many": objects(8, 7)}
-CASES["two in a cell"] = torch.tensor([[[.31, .31, .3, .2, 1.], [.33, .32, .5, .1, 2.], [.9, .1, .2, .2, 0.]]])
-CASES["untouched"] = torch.tensor([[[.11, .91, .004, .003, 3.], [.999, .001, .002, .002, 1.]]])
+CASES["two in a cell"] = torch.tensor(
+    [[[0.31, 0.31, 0.3, 0.2, 1.0], [0.33, 0.32, 0.5, 0.1, 2.0], [0.9, 0.1, 0.2, 0.2, 0.0]]]
+)
+CASES["untouched"] = torch.tensor([[[0.11, 0.91, 0.004, 0.003, 3.0], [0.999, 0.001, 0.002, 0.002, 1.0]]])
 
 
 def loop(output, truth, coord=5.0, noobject=0.5):
@@ -82,8 +85,9 @@ def test_gradient_is_minus_twice_darknets_delta(tmp_path, case):
     darknet, truth, output = Oracle(tmp_path), CASES[case], raw_output(2)
     (tmp_path / "head.cfg").write_text(
         f"[net]\nbatch=1\nwidth=1\nheight=1\nchannels={output.shape[1]}\n[detection]\nclasses={K}\ncoords=4\nrescore=1\n"
-        f"side={S}\nnum={N}\nsoftmax=0\nsqrt=1\nobject_scale=1\nnoobject_scale=.5\nclass_scale=1\ncoord_scale=5\n")
-    cells = np.zeros((S, S, 1 + K + 4), np.float32)                 # is there one, its class, x and y in the cell
+        f"side={S}\nnum={N}\nsoftmax=0\nsqrt=1\nobject_scale=1\nnoobject_scale=.5\nclass_scale=1\ncoord_scale=5\n"
+    )
+    cells = np.zeros((S, S, 1 + K + 4), np.float32)  # is there one, its class, x and y in the cell
     for x, y, w, h, k in truth[0].numpy():
         row, column = min(int(y * S), S - 1), min(int(x * S), S - 1)
         if k >= 0 and not cells[row, column, 0]:
@@ -104,7 +108,7 @@ def test_truth_written_into_the_output_has_no_loss_and_decodes_to_the_truth():
     inside = target.box[..., :2] * S
     box = torch.cat([inside - inside.floor(), target.box[..., 2:].sqrt()], -1)[..., None, :].expand(-1, -1, -1, N, -1)
     confidence = torch.zeros(2, S, S, N)
-    confidence[..., 0] = target.present.float()                     # of equal boxes the first answers
+    confidence[..., 0] = target.present.float()  # of equal boxes the first answers
     label = torch.nn.functional.one_hot(target.label, K).float()
     output = torch.cat([label.flatten(1), confidence.flatten(1), box.flatten(1)], 1)
     assert yolo_v1.loss_v1(output, truth, S, N, K)["loss"] < 1e-9
@@ -133,8 +137,15 @@ def test_eight_scenes_by_heart():
     model = yolo_v1.network()
     before = evaluate(yolo_v1.predict(model, torch.from_numpy(images)), truths).ap(0.5)
     data = Tensors(torch.from_numpy(images), pad_truth(boxes, labels, 96, 96))
-    fit(model, data, step=yolo_v1.make_step(), optimizer=torch.optim.Adam(model.parameters(), 2e-3), epochs=200,
-        batch_size=8, device="cpu")
+    fit(
+        model,
+        data,
+        step=yolo_v1.make_step(),
+        optimizer=torch.optim.Adam(model.parameters(), 2e-3),
+        epochs=200,
+        batch_size=8,
+        device="cpu",
+    )
     after = evaluate(yolo_v1.predict(model, torch.from_numpy(images)), truths).ap(0.5)
     assert before < 0.1 and after > 0.8
 

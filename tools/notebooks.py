@@ -8,6 +8,7 @@ Canonical: cells numbered 1..N, one kernel name, no widget state, no times or pa
 PNGs. A run also notes its date, seconds, memory, cores, versions and the data that it read in the notebook's
 metadata `verified`; the book shows them.
 """
+
 import ast
 import base64
 import datetime
@@ -23,11 +24,13 @@ from pathlib import Path
 import nbformat
 
 ROOT = Path(__file__).parents[1]
-VERSIONS = ("torch", "torchvision", "numpy")        # named in the stamp, after Python
-KEEP = ("tags", "jupyter", "slideshow")             # metadata of a cell that mean something
-SILENT = 3.0                                        # seconds that a cell may take without a progress bar
-WATCH = "import sys; sys.addaudithook(lambda event, args: event == 'open' and sys.__dict__.setdefault(" \
-        "'opened_files', set()).add(str(args[0])))"
+VERSIONS = ("torch", "torchvision", "numpy")  # named in the stamp, after Python
+KEEP = ("tags", "jupyter", "slideshow")  # metadata of a cell that mean something
+SILENT = 3.0  # seconds that a cell may take without a progress bar
+WATCH = (
+    "import sys; sys.addaudithook(lambda event, args: event == 'open' and sys.__dict__.setdefault("
+    "'opened_files', set()).add(str(args[0])))"
+)
 USED = "__import__('helpers.data', fromlist=['x']).used(__import__('sys').__dict__.get('opened_files', ()))"
 PEAK = "__import__('resource').getrusage(__import__('resource').RUSAGE_SELF).ru_maxrss"
 
@@ -35,6 +38,7 @@ PEAK = "__import__('resource').getrusage(__import__('resource').RUSAGE_SELF).ru_
 def shrink(data):
     """A base64 PNG with at most 128 colours, a third of the size; unchanged where that gains nothing."""
     from PIL import Image
+
     raw = base64.b64decode(data)
     image = Image.open(io.BytesIO(raw))
     if image.mode != "P":
@@ -59,10 +63,11 @@ def canonical(nb, name="notebook"):
             continue
         count += 1
         if cell.execution_count is None:
-            raise ValueError(f"code cell {count} was not run, so there is nothing to compare with; "
-                             f"make notebooks NOTEBOOK={name}")
+            raise ValueError(
+                f"code cell {count} was not run, so there is nothing to compare with; make notebooks NOTEBOOK={name}"
+            )
         cell.execution_count = count
-        cell.outputs = merged(seen(cell.outputs))          # a bar that is gone no longer parts two prints
+        cell.outputs = merged(seen(cell.outputs))  # a bar that is gone no longer parts two prints
         for out in cell.outputs:
             if "execution_count" in out:
                 out.execution_count = count
@@ -70,7 +75,7 @@ def canonical(nb, name="notebook"):
                 out.data["image/png"] = shrink(out.data["image/png"])
             out.pop("transient", None)
             if out.output_type == "error":
-                out.traceback = [f"{out.ename}: {out.evalue}"]      # without paths and colours
+                out.traceback = [f"{out.ename}: {out.evalue}"]  # without paths and colours
     return nb
 
 
@@ -88,9 +93,12 @@ def merged(outputs):
 
 def seen(outputs):
     """The outputs that show something: a progress bar that has ended is an empty display."""
-    return [out for out in outputs
-            if "data" not in out or any("".join(value) if isinstance(value, list) else value
-                                        for value in out["data"].values())]
+    return [
+        out
+        for out in outputs
+        if "data" not in out
+        or any("".join(value) if isinstance(value, list) else value for value in out["data"].values())
+    ]
 
 
 def text(nb):
@@ -107,16 +115,17 @@ def run(path):
         if cell.cell_type == "code":
             cell.outputs, cell.execution_count = [], None
 
-    class ThisPython(KernelSpecManager):        # whatever kernels the machine has, take this environment's
+    class ThisPython(KernelSpecManager):  # whatever kernels the machine has, take this environment's
         def get_kernel_spec(self, kernel_name):
             import ipykernel.kernelspec as spec
+
             return self.kernel_spec_class(resource_dir=spec.RESOURCES, **spec.get_kernel_dict())
 
     def say(words):
         if sys.stderr.isatty():
             print(f"\r\033[K{words}", end="", file=sys.stderr, flush=True)
 
-    class Client(NotebookClient):               # notes whether a cell shows that it is still at work
+    class Client(NotebookClient):  # notes whether a cell shows that it is still at work
         bars = 0
 
         def process_message(self, msg, cell, cell_index):
@@ -127,7 +136,7 @@ def run(path):
     manager = client.create_kernel_manager()
     manager.kernel_spec_manager = ThisPython()
     start, silent = time.monotonic(), []
-    with client.setup_kernel(stderr=subprocess.DEVNULL):        # the kernel's own remarks, not the cells'
+    with client.setup_kernel(stderr=subprocess.DEVNULL):  # the kernel's own remarks, not the cells'
         client.wait_for_reply(client.kc.execute(WATCH, silent=True, store_history=False))
         for place, cell in enumerate(nb.cells):
             say(f"  {path.name}: cell {place + 1} of {len(nb.cells)}")
@@ -138,24 +147,32 @@ def run(path):
         seconds = time.monotonic() - start
         asked = {"used": USED} | ({"peak": PEAK} if sys.platform != "win32" else {})
         reply = client.wait_for_reply(client.kc.execute("", silent=True, store_history=False, user_expressions=asked))
-        answers = {key: ast.literal_eval(value["data"]["text/plain"])
-                   for key, value in reply["content"]["user_expressions"].items()}
+        answers = {
+            key: ast.literal_eval(value["data"]["text/plain"])
+            for key, value in reply["content"]["user_expressions"].items()
+        }
     say("")
     if silent:
         print(f"{path.name}: no progress bar in {', '.join(silent)}; helpers.progress.track", file=sys.stderr)
     kilobytes = answers.get("peak")
-    megabytes = kilobytes and round(kilobytes / (1024 if sys.platform != "darwin" else 1024 ** 2))
+    megabytes = kilobytes and round(kilobytes / (1024 if sys.platform != "darwin" else 1024**2))
     nb.metadata["verified"] = {
-        "date": datetime.date.today().isoformat(), "seconds": round(seconds), "memory_mb": megabytes,
+        "date": datetime.date.today().isoformat(),
+        "seconds": round(seconds),
+        "memory_mb": megabytes,
         "data": answers["used"],
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
-        "versions": {"Python": platform.python_version(),
-                     **{name: version(name).partition("+")[0] for name in VERSIONS}}}
+        "versions": {
+            "Python": platform.python_version(),
+            **{name: version(name).partition("+")[0] for name in VERSIONS},
+        },
+    }
     return nb
 
 
 def main(arguments):
     from nbclient.exceptions import CellExecutionError, DeadKernelError
+
     options = {argument for argument in arguments if argument.startswith("--")}
     if len(options) > 1 or options - {"--check", "--tidy"}:
         print(__doc__)
@@ -184,11 +201,12 @@ def main(arguments):
         print(f"{path}: {len(new) / 1e6:.2f} MB{ran}")
     if not options and not failed:
         from tools import readme
-        failed += readme.main([])                   # it tells numbers of the stored outputs
+
+        failed += readme.main([])  # it tells numbers of the stored outputs
     return int(failed > 0)
 
 
 if __name__ == "__main__":
-    os.environ["COURSE_SCALE"] = "small"            # what is stored is what everybody can run again,
-    os.environ["ACCELERATE_USE_CPU"] = "true"       # without a GPU, too
+    os.environ["COURSE_SCALE"] = "small"  # what is stored is what everybody can run again,
+    os.environ["ACCELERATE_USE_CPU"] = "true"  # without a GPU, too
     sys.exit(main(sys.argv[1:]))

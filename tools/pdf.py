@@ -1,7 +1,8 @@
 """Print the one-page book of `jupyter-book build --builder singlehtml` as a PDF, through a headless Chromium.
 
-    python -m tools.pdf _build/singlehtml _build/book.pdf
+python -m tools.pdf _build/singlehtml _build/book.pdf
 """
+
 import shutil
 import sys
 import threading
@@ -9,8 +10,16 @@ from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
-         "--disable-background-networking", "--disable-component-update"]
+FLAGS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-sync",
+    "--disable-background-networking",
+    "--disable-component-update",
+]
 # folded solutions and choices are printed open, and in the light colours; long lists in tables stay folded
 READY = """async () => {
     document.querySelectorAll('details:not(td details)').forEach(d => { d.removeAttribute('name'); d.open = true; });
@@ -30,6 +39,7 @@ def main(folder, out):
         print("make pdf needs Chromium (Debian and Ubuntu: apt install chromium)", file=sys.stderr)
         return 2
     from playwright.sync_api import sync_playwright
+
     folder = Path(folder)
     # the front page lies in a subfolder, but its one page links to what it needs from the top
     shutil.copyfile(folder / "book" / "intro.html", folder / "all.html")
@@ -40,8 +50,14 @@ def main(folder, out):
         page = browser.new_page(color_scheme="light")
         page.goto(f"http://127.0.0.1:{server.server_address[1]}/all.html", wait_until="networkidle")
         page.evaluate(READY)
-        page.pdf(path=out, format="A4", outline=True, tagged=True, print_background=True,
-                 margin=dict.fromkeys(("top", "bottom", "left", "right"), "18mm"))
+        page.pdf(
+            path=out,
+            format="A4",
+            outline=True,
+            tagged=True,
+            print_background=True,
+            margin=dict.fromkeys(("top", "bottom", "left", "right"), "18mm"),
+        )
         browser.close()
     server.shutdown()
     print(f"The whole book is in {out} ({Path(out).stat().st_size / 1e6:.1f} MB)")

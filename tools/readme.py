@@ -5,6 +5,7 @@
 
 `make notebooks` calls it at its end.
 """
+
 import re
 import sys
 from pathlib import Path
@@ -25,10 +26,10 @@ def parts(root=ROOT):
     points, n = bookfront.lie(root)
     return {
         "picture": f'<picture>\n  <source media="(prefers-color-scheme: dark)" srcset="{dark}">\n'
-                   f'  <img src="{light}" width="720" alt="{alt}">\n</picture>\n\n'
-                   "Copy a picture before you split, and the validation accuracy lies: by "
-                   f"{points:.1f} points here, the mean of {n} seeds\n(lecture 07, image augmentation; "
-                   f"`results/{bookfront.RECORD}.json`, drawn by `python -m tools.readme`).",
+        f'  <img src="{light}" width="720" alt="{alt}">\n</picture>\n\n'
+        "Copy a picture before you split, and the validation accuracy lies: by "
+        f"{points:.1f} points here, the mean of {n} seeds\n(lecture 07, image augmentation; "
+        f"`results/{bookfront.RECORD}.json`, drawn by `python -m tools.readme`).",
         "lectures": bookfront.lecture_table(root, lambda stem, title: f"[{title}](notebooks/{stem}.ipynb)"),
     }
 
@@ -44,7 +45,7 @@ def stale(root=ROOT):
     readme = (root / "README.md").read_text(encoding="utf-8")
     names = [found[2] for found in MARKS.finditer(readme)]
     wrong = ["README.md"] if filled(readme, root) != readme or sorted(names) != sorted(parts(root)) else []
-    told = bookfront.told(root)         # a picture carries its numbers as its title: versions may draw it otherwise
+    told = bookfront.told(root)  # a picture carries its numbers as its title: versions may draw it otherwise
     for name in PICTURES:
         drawn = (root / name).read_text(encoding="utf-8") if (root / name).exists() else ""
         wrong += [] if f"<dc:title>{told}</dc:title>" in drawn else [name]
@@ -56,8 +57,10 @@ def main(arguments):
         if arguments == ["--check"]:
             wrong = stale()
             if wrong:
-                print(f"{', '.join(wrong)}: not what the notebooks and records say; python -m tools.readme",
-                      file=sys.stderr)
+                print(
+                    f"{', '.join(wrong)}: not what the notebooks and records say; python -m tools.readme",
+                    file=sys.stderr,
+                )
             return int(bool(wrong))
         if arguments:
             print(__doc__)

@@ -3,6 +3,7 @@
 Every repair of a template names what it replaces and fails the build when that is no longer there, so that
 an update of the theme is noticed and never half repaired.
 """
+
 import importlib.util
 import re
 import shutil
@@ -21,15 +22,15 @@ log = logging.getLogger(__name__)
 
 # ------------------------------------------------------- templates of the theme, adjusted as they are read
 TEMPLATES = {
-    "components/search-button-field.html": [    # axe: the visible text is the button's name
+    "components/search-button-field.html": [  # axe: the visible text is the button's name
         (r""" title="{{ _\('Search'\) }}" aria-label="{{ _\('Search'\) }}\"""", ""),
         (r'(<span class="search-button__kbd-shortcut")>', r'\1 aria-hidden="true">'),
     ],
-    "components/theme-switcher.html": [             # the same: three titled icons are not the button's label
-        (r"""(<i class="theme-switch[^>]*?) title="{{ _\('[^']*'\) }}\"""", r'\1 aria-hidden="true"'),
+    "components/theme-switcher.html": [  # the same: three titled icons are not the button's label
+        (r"""(<i class="theme-switch[^>]*?) title="{{ _\('[^']*'\) }}\"""", r'\1 aria-hidden="true"')
     ],
-    "components/navbar-logo.html": [                # axe region: the link home stands outside every landmark
-        (r'(?s)(<a class="navbar-brand logo".*</a>)', r"""<nav aria-label="{{ _('Home') }}">\1</nav>"""),
+    "components/navbar-logo.html": [  # axe region: the link home stands outside every landmark
+        (r'(?s)(<a class="navbar-brand logo".*</a>)', r"""<nav aria-label="{{ _('Home') }}">\1</nav>""")
     ],
 }
 
@@ -40,7 +41,7 @@ class Repaired(BaseLoader):
     def __init__(self, source):
         self.source, self.used = source, set()
 
-    def __getattr__(self, name):                    # Sphinx also asks its loader for paths
+    def __getattr__(self, name):  # Sphinx also asks its loader for paths
         return getattr(self.source, name)
 
     def get_source(self, environment, template):
@@ -69,17 +70,17 @@ def check_repairs(app, exception):
 
 # ------------------------------------------------------- scripts and pages
 BODY = [
-    (r' aria-label="Toggle hidden content"', ""),           # axe: a fold's visible title must be its name
-    (r' role="list" class="citation-list"| role="doc-biblioentry"', ""),    # axe: a list role without items
-    (r'<div style="overflow-x:auto">', '<div style="overflow-x:auto" tabindex="0">'),   # axe: keyboard
-    (r"<th></th>", "<td></td>"),                            # axe: the empty corner of a data frame
-    (r'(?s)<script type="text/x-thebe-config">.*?</script>', ""),           # the rest of Thebe
+    (r' aria-label="Toggle hidden content"', ""),  # axe: a fold's visible title must be its name
+    (r' role="list" class="citation-list"| role="doc-biblioentry"', ""),  # axe: a list role without items
+    (r'<div style="overflow-x:auto">', '<div style="overflow-x:auto" tabindex="0">'),  # axe: keyboard
+    (r"<th></th>", "<td></td>"),  # axe: the empty corner of a data frame
+    (r'(?s)<script type="text/x-thebe-config">.*?</script>', ""),  # the rest of Thebe
 ]
 
 
 def clean_page(app, pagename, templatename, context, doctree):
     seen, keep = set(), []
-    for js in context.get("script_files", []):      # Sphinx 7.4 repeats inline scripts; Thebe needs a CDN
+    for js in context.get("script_files", []):  # Sphinx 7.4 repeats inline scripts; Thebe needs a CDN
         key = (js.filename or "", str(js.attributes))
         if key not in seen and "thebe" not in str(key).lower():
             keep.append(js)
@@ -121,7 +122,7 @@ def buttons(app, config):
         options["launch_buttons"] = {}
 
 
-def share_visitors(app):                            # for `make pdf`: one-page HTML knows HTML's visitors
+def share_visitors(app):  # for `make pdf`: one-page HTML knows HTML's visitors
     handlers = app.registry.translation_handlers
     for name, visitors in handlers.get("html", {}).items():
         if "singlehtml" in handlers:
@@ -137,16 +138,18 @@ def render_image(self, data, render=NbElementRenderer.render_image):
         if alt:
             image["alt"] = " ".join(alt.split())
         else:
-            log.warning(f"cell {data.cell_index} has a picture without alternative text; show it with "
-                        "helpers.plots.show(fig, alt=...)",
-                        location=(self.renderer.document["source"], data.line))
+            log.warning(
+                f"cell {data.cell_index} has a picture without alternative text; show it with "
+                "helpers.plots.show(fig, alt=...)",
+                location=(self.renderer.document["source"], data.line),
+            )
     return images
 
 
 class Widgets(SphinxPostTransform):
     """A control does nothing without a kernel: the book says where it works instead of showing its type."""
 
-    default_priority = 3                                    # before MyST-NB selects a mime type (4)
+    default_priority = 3  # before MyST-NB selects a mime type (4)
 
     def run(self, **kwargs):
         text = "In JupyterLab (make lab) there is a control to play with here."
@@ -162,7 +165,7 @@ KINDS = {"note": ["note"], "tip": ["tip"], "warning": ["warning"], "exercise": [
 class Callouts(SphinxTransform):
     """`> **Note.** text` in plain Markdown, readable in JupyterLab, becomes an admonition in the book."""
 
-    default_priority = 30                                   # after translation (20)
+    default_priority = 30  # after translation (20)
 
     def apply(self, **kwargs):
         for quote in list(self.document.findall(nodes.block_quote)):
@@ -180,8 +183,7 @@ class Callouts(SphinxTransform):
                 para.replace(parts[1], nodes.Text(parts[1].astext().lstrip(" .:\n")))
             if not para.astext().strip():
                 quote.remove(para)
-            quote.replace_self(nodes.admonition(
-                "", nodes.title(title, title), *quote.children, classes=list(classes)))
+            quote.replace_self(nodes.admonition("", nodes.title(title, title), *quote.children, classes=list(classes)))
 
 
 class English(SearchEnglish):
@@ -204,7 +206,7 @@ def setup(app):
     app.connect("builder-inited", share_visitors)
     app.connect("html-page-context", clean_page, priority=999)
     app.connect("build-finished", check_repairs)
-    app.connect("build-finished", front_door, priority=999)     # after the table of contents has written the page
+    app.connect("build-finished", front_door, priority=999)  # after the table of contents has written the page
     app.add_transform(Callouts)
     app.add_post_transform(Widgets)
     app.add_search_language(English)

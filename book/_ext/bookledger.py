@@ -1,4 +1,5 @@
 """The ledger of claims: every claim of every notebook, read from the outputs that are stored in it."""
+
 import json
 import re
 from html import escape
@@ -6,10 +7,12 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import NamedTuple
 
-SHOWN = re.compile(r"Claim: (?P<sentence>.+)\n  measured (?P<value>.+?)"
-                   r"(?: \(95 % interval (?P<low>.+?) to (?P<high>.+?), n = (?P<n>\d+)\))?"
-                   r"; needed (?P<bound>.+): holds")
-MARKS = re.compile(r"([\\`*_{}\[\]<>|$~#&^])")      # what Markdown would read as more than a letter
+SHOWN = re.compile(
+    r"Claim: (?P<sentence>.+)\n  measured (?P<value>.+?)"
+    r"(?: \(95 % interval (?P<low>.+?) to (?P<high>.+?), n = (?P<n>\d+)\))?"
+    r"; needed (?P<bound>.+): holds"
+)
+MARKS = re.compile(r"([\\`*_{}\[\]<>|$~#&^])")  # what Markdown would read as more than a letter
 
 
 class Claim(NamedTuple):
@@ -17,12 +20,12 @@ class Claim(NamedTuple):
 
     sentence: str
     value: str
-    low: str        # the 95 % interval; "" where one number was measured
+    low: str  # the 95 % interval; "" where one number was measured
     high: str
-    n: int          # seeds, or paired differences
+    n: int  # seeds, or paired differences
     bound: str
-    section: str    # the heading that it stands under
-    anchor: str     # the id of its card on the lecture's page
+    section: str  # the heading that it stands under
+    anchor: str  # the id of its card on the lecture's page
 
 
 class Cards(HTMLParser):
@@ -44,7 +47,7 @@ def read(path):
 
 
 def joined(text):
-    return "".join(text)                # nbformat stores a text as one string or as its lines
+    return "".join(text)  # nbformat stores a text as one string or as its lines
 
 
 def claims(notebook):
@@ -58,12 +61,22 @@ def claims(notebook):
             data = output.get("data", {})
             cards = Cards(joined(data.get("text/html", ""))).found
             if cards:
-                [(anchor, facts)] = cards       # one display a card, or this is no card of helpers.claims
+                [(anchor, facts)] = cards  # one display a card, or this is no card of helpers.claims
                 shown = SHOWN.fullmatch(joined(data["text/plain"]))
                 if shown is None or shown["sentence"] != facts["sentence"]:
                     raise ValueError(f"the claim {facts['sentence']!r} is stored in a form that the ledger cannot read")
-                found.append(Claim(shown["sentence"], shown["value"], shown["low"] or "", shown["high"] or "",
-                                   int(shown["n"] or 1), shown["bound"], section, anchor))
+                found.append(
+                    Claim(
+                        shown["sentence"],
+                        shown["value"],
+                        shown["low"] or "",
+                        shown["high"] or "",
+                        int(shown["n"] or 1),
+                        shown["bound"],
+                        section,
+                        anchor,
+                    )
+                )
     return found
 
 
@@ -83,8 +96,7 @@ def table(found, page):
     for claim in found:
         link = f'<a class="reference internal" href="{escape(page)}#{claim.anchor}">{plain(claim.sentence)}</a>'
         between = (f"{short(claim.low)} to {short(claim.high)}" if claim.low else "one number").replace(" ", "\u00a0")
-        lines.append(f"| {link} | {plain(short(claim.value))} | {between} | {claim.n} | "
-                     f"{plain(short(claim.bound))} |")
+        lines.append(f"| {link} | {plain(short(claim.value))} | {between} | {claim.n} | {plain(short(claim.bound))} |")
     return "\n".join(lines)
 
 
@@ -95,9 +107,12 @@ def ledger(lectures, page):
     if not every:
         return "No lecture has made a claim yet."
     several = sum(bool(claim.low) for claim in every)
-    lines = [f"{len(every)} claims in {len(books)} lectures. {several} of them are means with an interval, over seeds "
-             f"or paired differences; {len(every) - several} are one number: a count, an equality with an independent "
-             "implementation, or one run on a stated split.", ""]
+    lines = [
+        f"{len(every)} claims in {len(books)} lectures. {several} of them are means with an interval, over seeds "
+        f"or paired differences; {len(every) - several} are one number: a count, an equality with an independent "
+        "implementation, or one run on a stated split.",
+        "",
+    ]
     for name, title, found in books:
         lines += [f"## {title}", "", f"{len(found)} claims. A row leads to the card in the lecture.", ""]
         lines += [table(found, page(name)), ""] if found else []

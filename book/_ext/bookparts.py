@@ -2,6 +2,7 @@
 
 A page asks for one with an HTML comment on a line of its own, for example `<!-- lectures -->`.
 """
+
 import json
 from html import escape
 from pathlib import Path
@@ -38,10 +39,13 @@ def stamp(app, doctree):
         return
     versions = ", ".join(f"{name} {version}" for name, version in run["versions"].items())
     memory = f" and {run['memory_mb'] / 1000:.1f} GB" if run["memory_mb"] else ""
-    text = (f"Last verified: every cell run on {run['date']}, in {minutes(run['seconds'])}{memory} on {run['cores']} "
-            f"CPU cores, with {versions}.")
-    heading.parent.insert(heading.parent.index(heading) + 1,
-                          nodes.paragraph("", "", nodes.emphasis(text, text), classes=["verified"]))
+    text = (
+        f"Last verified: every cell run on {run['date']}, in {minutes(run['seconds'])}{memory} on {run['cores']} "
+        f"CPU cores, with {versions}."
+    )
+    heading.parent.insert(
+        heading.parent.index(heading) + 1, nodes.paragraph("", "", nodes.emphasis(text, text), classes=["verified"])
+    )
 
 
 def material(run):
@@ -62,13 +66,23 @@ def lectures(app):
         run = verified(path)
         total += run["seconds"] if run else 0
         memory = f"{run['memory_mb'] / 1000:.1f} GB" if run and run["memory_mb"] else ""
-        cost = [minutes(run["seconds"]), memory, f"{run['cores']} CPU cores, no GPU", material(run),
-                run["date"]] if run else ["not yet run"] + [""] * 4
+        cost = (
+            [minutes(run["seconds"]), memory, f"{run['cores']} CPU cores, no GPU", material(run), run["date"]]
+            if run
+            else ["not yet run"] + [""] * 4
+        )
         rows.append(f"| [{title(path)}](/{name}.ipynb) | " + " | ".join(cost) + " |")
     if not rows:
         return "The first lecture is being written."
-    return "\n".join(["| Lecture | A run takes | Memory | On | Data | Date |", "|---|---:|---:|---|---|---|", *rows, "",
-                      f"All of them together: {minutes(total)}."])
+    return "\n".join(
+        [
+            "| Lecture | A run takes | Memory | On | Data | Date |",
+            "|---|---:|---:|---|---|---|",
+            *rows,
+            "",
+            f"All of them together: {minutes(total)}.",
+        ]
+    )
 
 
 TIERS = {1: "Built in", 2: "Small and real, by address", 3: "Full size"}
@@ -85,8 +99,12 @@ def catalogue(app):
         for entry in entries:
             size = f"{entry.size / 1e6:.1f} MB" if entry.size >= 1e5 else f"{entry.size / 1e3:.0f} kB"
             what = entry.what[0].upper() + entry.what[1:]
-            lines += [f"`{entry.name}`: {entry.title}", f": {what}. {size}, from {entry.source}.",
-                      f"  Licence: {entry.licence}. {entry.citation}", ""]
+            lines += [
+                f"`{entry.name}`: {entry.title}",
+                f": {what}. {size}, from {entry.source}.",
+                f"  Licence: {entry.licence}. {entry.citation}",
+                "",
+            ]
     return "\n".join(lines)
 
 
@@ -101,7 +119,7 @@ def built(app):
 def claims(app):
     """Every claim of every lecture, with a link to its card."""
     found = [(name, title(path), json.loads(path.read_text(encoding="utf-8"))) for name, path in built(app)]
-    one_page = app.builder.name == "singlehtml"         # the PDF: all lectures are on the page itself
+    one_page = app.builder.name == "singlehtml"  # the PDF: all lectures are on the page itself
     return ledger(found, lambda name: "" if one_page else f"../{name}.html")
 
 
@@ -115,13 +133,18 @@ def front(app):
     """One measured picture, in both colour modes, and what it says."""
     points, n = bookfront.lie(app.srcdir)
     place = "_static" if app.builder.name == "singlehtml" else "../_static"
-    pictures = "\n".join(f'<img class="front only-{mode}" src="{place}/{name}" width="720" alt="{escape(told)}">'
-                         for told in [bookfront.told(app.srcdir)] for mode, name in FRONT.items())
-    return (f"```{{raw}} html\n<p>{pictures}</p>\n```\n\n"
-            f"*Copy a picture before you split the set, and the validation accuracy lies: by {points:.1f} points here, "
-            f"the mean of {n} seeds. Split first, and it does not. "
-            "[Lecture 07](/notebooks/07_image_augmentation.ipynb) breaks it and mends it; "
-            "[the results](results.md) have the command.*")
+    pictures = "\n".join(
+        f'<img class="front only-{mode}" src="{place}/{name}" width="720" alt="{escape(told)}">'
+        for told in [bookfront.told(app.srcdir)]
+        for mode, name in FRONT.items()
+    )
+    return (
+        f"```{{raw}} html\n<p>{pictures}</p>\n```\n\n"
+        f"*Copy a picture before you split the set, and the validation accuracy lies: by {points:.1f} points here, "
+        f"the mean of {n} seeds. Split first, and it does not. "
+        "[Lecture 07](/notebooks/07_image_augmentation.ipynb) breaks it and mends it; "
+        "[the results](results.md) have the command.*"
+    )
 
 
 def draw_front(app, exception):
@@ -137,8 +160,14 @@ def overview(app):
 
 
 FRONT = {"light": "front-light.svg", "dark": "front-dark.svg"}
-PARTS = {"lectures": lectures, "catalogue": catalogue, "ledger": claims, "results": measured, "front": front,
-         "overview": overview}
+PARTS = {
+    "lectures": lectures,
+    "catalogue": catalogue,
+    "ledger": claims,
+    "results": measured,
+    "front": front,
+    "overview": overview,
+}
 
 
 def fill(app, docname, source):

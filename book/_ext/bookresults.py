@@ -6,6 +6,7 @@ A record is a JSON object. Three forms are known, and any other is shown as what
 - a table: `rows`, a list of objects with the same keys, for instance a run on a real data set;
 - a benchmark or anything else: nested objects, whose numbers are laid out by their path.
 """
+
 import json
 import math
 import re
@@ -13,29 +14,80 @@ from pathlib import Path
 
 from bookledger import plain
 
-META = ("name", "title", "question", "command", "commands", "date", "versions", "seconds", "cores", "jobs", "threads",
-        "device", "scale", "torch", "seeds", "notes", "note", "licence", "citation", "data", "processor")
+META = (
+    "name",
+    "title",
+    "question",
+    "command",
+    "commands",
+    "date",
+    "versions",
+    "seconds",
+    "cores",
+    "jobs",
+    "threads",
+    "device",
+    "scale",
+    "torch",
+    "seeds",
+    "notes",
+    "note",
+    "licence",
+    "citation",
+    "data",
+    "processor",
+)
 NAMES = {"opencv-python-headless": "OpenCV", "scikit-learn": "scikit-learn", "python": "Python"}
-MEASURES = {                        # what a record's short names stand for; a name that is not here is its own
-    "map": "mAP", "map50": "mAP50", "map75": "mAP75", "map_small": "mAP, small", "map_medium": "mAP, medium",
-    "gap": "calibration error", "rank": "rank correlation of confidence and IoU", "kl": "KL divergence",
-    "knn": "k-NN accuracy", "trust": "trustworthiness", "global": "correlation of centroid distances",
-    "train": "accuracy, training pictures", "test": "accuracy, test pictures",
-    "tta": "accuracy, test-time augmentation", "valid": "accuracy, validation set", "fresh": "accuracy, fresh pictures",
-    "shared": "share with a copy in training", "lab": "accuracy, lab leaves", "field": "accuracy, field leaves",
-    "error": "reconstruction error", "auc turned": "AUC, turned digits", "auc patches": "AUC, patches",
-    "return": "error of returns", "price %": "error of prices, %", "skill": "skill against the last price",
-    "share": "loss / that of no memory", "measured": "factor a step, measured",
-    "at rest": "factor a step, without input", "predicted": "factor a step, predicted",
-    "measured 10": "left after 10 steps", "measured 25": "left after 25 steps", "measured 50": "left after 50 steps",
-    "measured 100": "left after 100 steps", "balanced": "balanced accuracy",
-    "shuffled": "balanced accuracy, words shuffled", "greedy": "exact match, greedy", "beam": "exact match, beam",
-    "bleu": "BLEU", "times_v2": "times faster than v2, tensors", "times_copy": "time of copies",
-    "memory_mb": "memory, MB", "place": "AP50 of any digit",
-}  # fmt: skip
-MEASURES |= {f"{when} {noise}": f"PSNR in dB, noise {noise}, {what}" for noise in (0.1, 0.3, 0.5) for when, what in
-             (("none", "untouched"), ("early", "early in training"), ("late", "late in training"))}  # fmt: skip
-LONG = 12                           # a longer list of numbers is folded behind its range
+MEASURES = {  # what a record's short names stand for; a name that is not here is its own
+    "map": "mAP",
+    "map50": "mAP50",
+    "map75": "mAP75",
+    "map_small": "mAP, small",
+    "map_medium": "mAP, medium",
+    "gap": "calibration error",
+    "rank": "rank correlation of confidence and IoU",
+    "kl": "KL divergence",
+    "knn": "k-NN accuracy",
+    "trust": "trustworthiness",
+    "global": "correlation of centroid distances",
+    "train": "accuracy, training pictures",
+    "test": "accuracy, test pictures",
+    "tta": "accuracy, test-time augmentation",
+    "valid": "accuracy, validation set",
+    "fresh": "accuracy, fresh pictures",
+    "shared": "share with a copy in training",
+    "lab": "accuracy, lab leaves",
+    "field": "accuracy, field leaves",
+    "error": "reconstruction error",
+    "auc turned": "AUC, turned digits",
+    "auc patches": "AUC, patches",
+    "return": "error of returns",
+    "price %": "error of prices, %",
+    "skill": "skill against the last price",
+    "share": "loss / that of no memory",
+    "measured": "factor a step, measured",
+    "at rest": "factor a step, without input",
+    "predicted": "factor a step, predicted",
+    "measured 10": "left after 10 steps",
+    "measured 25": "left after 25 steps",
+    "measured 50": "left after 50 steps",
+    "measured 100": "left after 100 steps",
+    "balanced": "balanced accuracy",
+    "shuffled": "balanced accuracy, words shuffled",
+    "greedy": "exact match, greedy",
+    "beam": "exact match, beam",
+    "bleu": "BLEU",
+    "times_v2": "times faster than v2, tensors",
+    "times_copy": "time of copies",
+    "memory_mb": "memory, MB",
+    "place": "AP50 of any digit",
+}
+MEASURES |= {
+    f"{when} {noise}": f"PSNR in dB, noise {noise}, {what}"
+    for noise in (0.1, 0.3, 0.5)
+    for when, what in (("none", "untouched"), ("early", "early in training"), ("late", "late in training"))
+}
+LONG = 12  # a longer list of numbers is folded behind its range
 
 
 def load(folder):
@@ -86,16 +138,20 @@ def spread(values):
     known = interval(values)
     if known.n == 1 or known.low == known.high:
         return number(known.mean)
-    digits = max(0, 1 - math.floor(math.log10(known.high - known.low)))     # two figures of the width
+    digits = max(0, 1 - math.floor(math.log10(known.high - known.low)))  # two figures of the width
     return f"{known.mean:.{digits}f} [{known.low:.{digits}f},\u00a0{known.high:.{digits}f}]"
 
 
 def grid(columns, rows):
     """A Markdown table; numbers stand to the right."""
-    numeric = [all(isinstance(row[i], (int, float)) or row[i] is None or str(row[i])[:1] in "-0123456789"
-                   for row in rows) for i in range(len(columns))]
-    lines = ["| " + " | ".join(plain(measure(c)) for c in columns) + " |",
-             "|" + "|".join("---:" if right else "---" for right in numeric) + "|"]
+    numeric = [
+        all(isinstance(row[i], (int, float)) or row[i] is None or str(row[i])[:1] in "-0123456789" for row in rows)
+        for i in range(len(columns))
+    ]
+    lines = [
+        "| " + " | ".join(plain(measure(c)) for c in columns) + " |",
+        "|" + "|".join("---:" if right else "---" for right in numeric) + "|",
+    ]
     lines += ["| " + " | ".join(map(cell, row)) + " |" for row in rows]
     return "\n".join(lines)
 
@@ -107,10 +163,16 @@ def _experiment(record):
         runs = [run for run in record["runs"] if run["arm"] == arm]
         cells = [[run[m] for run in runs if m in run] for m in metrics]
         if runs:
-            rows.append([arm, *(spread(values) if values else None for values in cells),
-                         len(runs), sum(run.get("seconds", 0) for run in runs) / len(runs)])
+            rows.append(
+                [
+                    arm,
+                    *(spread(values) if values else None for values in cells),
+                    len(runs),
+                    sum(run.get("seconds", 0) for run in runs) / len(runs),
+                ]
+            )
     heads = ["arm", *metrics, "seeds", "seconds a run"]
-    if len(metrics) > len(rows):                        # few arms, many measures: the tall form is easier to read
+    if len(metrics) > len(rows):  # few arms, many measures: the tall form is easier to read
         turned = [[measure(head), *cells] for head, *cells in zip(heads, *rows)]
         return [grid(["measure", *turned[0][1:]], turned[1:])]
     return [grid(heads, rows)]
@@ -133,7 +195,7 @@ def _labels(rows, columns):
 
 def _rows(rows):
     columns = list(dict.fromkeys(key for row in rows for key, value in row.items() if not _deep(value)))
-    below = {}                          # what is nested under a row, by the name of the row
+    below = {}  # what is nested under a row, by the name of the row
     for label, row in zip(_labels(rows, columns), rows):
         deep = {key: value for key, value in row.items() if _deep(value)}
         if deep:
@@ -149,8 +211,11 @@ def _flat(value):
 
 def _leaves(value, path=()):
     """(path, {name: scalar or list of scalars}) of every object that holds such values, in order."""
-    simple = {k: v for k, v in value.items() if not isinstance(v, (dict, list))
-              or isinstance(v, list) and not any(isinstance(x, (dict, list)) for x in v)}
+    simple = {
+        k: v
+        for k, v in value.items()
+        if not isinstance(v, (dict, list)) or isinstance(v, list) and not any(isinstance(x, (dict, list)) for x in v)
+    }
     if simple:
         yield path, simple
     for k, v in value.items():
@@ -158,8 +223,10 @@ def _leaves(value, path=()):
             yield from _leaves(v, (*path, str(k)))
         elif isinstance(v, list) and k not in simple:
             for i, x in enumerate(v, 1):
-                yield from _leaves(x if isinstance(x, dict) else {"values": number(x) if isinstance(x, list) else x},
-                                   (*path, str(k), str(i)))
+                yield from _leaves(
+                    x if isinstance(x, dict) else {"values": number(x) if isinstance(x, list) else x},
+                    (*path, str(k), str(i)),
+                )
 
 
 def body(record):
@@ -173,16 +240,17 @@ def _anything(record):
         groups.setdefault((len(path), tuple(simple)), []).append((path, simple))
     tables = []
     for (depth, keys), members in groups.items():
-        if len(members) == 1:                       # one object: its values under each other read better
+        if len(members) == 1:  # one object: its values under each other read better
             path, simple = members[0]
             name = ", ".join(map(measure, path)) or "quantity"
             tables.append(grid([name, "value"], [(measure(k), v) for k, v in simple.items()]))
-        else:                                       # what all of them belong to is said once, on top
+        else:  # what all of them belong to is said once, on top
             paths = [path for path, _ in members]
             shared = next((i for i in range(depth) if len({path[i] for path in paths}) > 1), depth - 1)
-            heads = [", ".join(paths[0][:shared]) or "of", *["what", "and", "more"][:depth - shared - 1]]
-            tables.append(grid(heads + list(keys),
-                               [[*map(measure, path[shared:]), *simple.values()] for path, simple in members]))
+            heads = [", ".join(paths[0][:shared]) or "of", *["what", "and", "more"][: depth - shared - 1]]
+            tables.append(
+                grid(heads + list(keys), [[*map(measure, path[shared:]), *simple.values()] for path, simple in members])
+            )
     return tables
 
 
@@ -198,8 +266,13 @@ def tables(record):
 
 
 def clock(seconds):
-    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} minutes" if seconds < 5400 \
+    return (
+        f"{seconds:.0f} s"
+        if seconds < 90
+        else f"{seconds / 60:.0f} minutes"
+        if seconds < 5400
         else f"{seconds / 3600:.1f} hours"
+    )
 
 
 def origin(stem, record):
@@ -215,8 +288,9 @@ def origin(stem, record):
         facts.append(f"scale {record['scale']}")
     if isinstance(record.get("seconds"), (int, float)):
         facts.append(clock(record["seconds"]))
-    facts += [f"{record[key]} {key if record[key] != 1 else key[:-1]}" for key in ("cores", "threads")
-              if record.get(key)]
+    facts += [
+        f"{record[key]} {key if record[key] != 1 else key[:-1]}" for key in ("cores", "threads") if record.get(key)
+    ]
     facts += [f"device {record[key]}" for key in ("device",) if isinstance(record.get(key), str)]
     versions = record.get("versions") or ({"torch": record["torch"]} if record.get("torch") else {})
     if versions:
@@ -229,7 +303,7 @@ def origin(stem, record):
     return f"{plain(text)}{'.' * bool(text)} Record: `results/{stem}.json`.\n{shown}\n" + "\n\n".join(map(plain, notes))
 
 
-REAL = ("sentiment-nsmc", "sentiment-folds")   # experiments on data that the course does not bring along
+REAL = ("sentiment-nsmc", "sentiment-folds")  # experiments on data that the course does not bring along
 
 
 def kind(stem, record):
@@ -239,7 +313,7 @@ def kind(stem, record):
     return "Experiments of the lectures" if "runs" in record and stem not in REAL else "On real data"
 
 
-KINDS = ("On real data", "Experiments of the lectures", "Against others")   # in the order of the page
+KINDS = ("On real data", "Experiments of the lectures", "Against others")  # in the order of the page
 
 
 def heading(stem, record):

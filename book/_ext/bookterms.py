@@ -2,6 +2,7 @@
 
 Notebooks are plain Markdown, so the links are not typed: the glossary's own list decides.
 """
+
 import re
 from pathlib import Path
 
@@ -9,8 +10,18 @@ from docutils import nodes
 from sphinx import addnodes
 
 # where a word is no prose, or is a link already
-NOT_HERE = (nodes.title, nodes.literal, nodes.literal_block, nodes.math, nodes.math_block, nodes.reference, nodes.raw,
-            nodes.caption, addnodes.pending_xref, addnodes.download_reference)
+NOT_HERE = (
+    nodes.title,
+    nodes.literal,
+    nodes.literal_block,
+    nodes.math,
+    nodes.math_block,
+    nodes.reference,
+    nodes.raw,
+    nodes.caption,
+    addnodes.pending_xref,
+    addnodes.download_reference,
+)
 
 
 def terms(source):
@@ -29,9 +40,14 @@ def pattern(known):
     words = []
     for spelling in sorted(known, key=len, reverse=True):
         word = re.escape(spelling).replace(r"\ ", r"\s+")
-        first = rf"(?i:{word[0]})"              # at the beginning of a sentence
-        words.append(rf"{first}{word[1:]}s?" if spelling[0].islower() and spelling != spelling.lower() else
-                     rf"{word}s?" if spelling != spelling.lower() else rf"(?i:{word}(?:s|es)?)")
+        first = rf"(?i:{word[0]})"  # at the beginning of a sentence
+        words.append(
+            rf"{first}{word[1:]}s?"
+            if spelling[0].islower() and spelling != spelling.lower()
+            else rf"{word}s?"
+            if spelling != spelling.lower()
+            else rf"(?i:{word}(?:s|es)?)"
+        )
     return re.compile(rf"(?<![\w-])(?:{'|'.join(words)})(?![\w-])")
 
 
@@ -67,9 +83,15 @@ def link(doctree, docname, known):
         while node is not None:
             parents.append(node)
             node = node.parent
-        if not any(isinstance(p, nodes.paragraph) for p in parents) or any(isinstance(p, NOT_HERE) for p in parents) \
-                or any("cell_output" in p.get("classes", ()) or "verified" in p.get("classes", ())
-                       for p in parents if isinstance(p, nodes.Element)):
+        if (
+            not any(isinstance(p, nodes.paragraph) for p in parents)
+            or any(isinstance(p, NOT_HERE) for p in parents)
+            or any(
+                "cell_output" in p.get("classes", ()) or "verified" in p.get("classes", ())
+                for p in parents
+                if isinstance(p, nodes.Element)
+            )
+        ):
             continue
         pieces, end, plain = [], 0, text.astext()
         for match in words.finditer(plain):
@@ -78,9 +100,19 @@ def link(doctree, docname, known):
                 continue
             found.add(term)
             shown = nodes.inline(match[0], match[0], classes=["xref", "std", "std-term"])
-            pieces += [nodes.Text(plain[end:match.start()]),
-                       addnodes.pending_xref("", shown, refdomain="std", reftype="term", reftarget=term, refdoc=docname,
-                                             refexplicit=True, refwarn=True)]
+            pieces += [
+                nodes.Text(plain[end : match.start()]),
+                addnodes.pending_xref(
+                    "",
+                    shown,
+                    refdomain="std",
+                    reftype="term",
+                    reftarget=term,
+                    refdoc=docname,
+                    refexplicit=True,
+                    refwarn=True,
+                ),
+            ]
             end = match.end()
         if pieces:
             text.parent.replace(text, [*pieces, nodes.Text(plain[end:])])
