@@ -27,7 +27,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from helpers import augmentation as A  # noqa: E402
+from helpers.augmentation import transforms as A  # noqa: E402
 
 B, C, SIDE, MARGIN, DEGREES, AMOUNT = 256, 3, 64, 4, 15, 0.2
 WORK = ("flip + crop", "rotation", "colours", "erasing")
@@ -235,7 +235,7 @@ def main():
         "threads": torch.get_num_threads(),
     }
     if options.record:
-        from helpers.experiments import write
+        from helpers.course.experiments import write
 
         words = " ".join(f"--{name} {facts[name]}" for name in ("device", "rounds", "threads"))
         facts = write(

@@ -2,7 +2,7 @@
 
     python benchmarks/darknet_parity.py [--json] [--record]
 
-Takes the cfgs of Debian's package `darknet` at small sizes, writes random weights with helpers.darknet, lets
+Takes the cfgs of Debian's package `darknet` at small sizes, writes random weights (helpers.yolo.darknet), lets
 libdarknet read them (tests/darknet_oracle.py), and compares every layer's output: the largest difference over the
 largest number in the layer. tests/test_darknet.py asserts the same on more networks.
 """
@@ -59,7 +59,7 @@ if __name__ == "__main__":
     arguments = parser.parse_args()
     result = run()
     if arguments.record:
-        from helpers.experiments import write
+        from helpers.course.experiments import write
 
         result = write(
             "bench-darknet",

@@ -24,7 +24,8 @@ import torchvision
 from torch.nn import functional as F
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from helpers.transfer import costs, freeze  # noqa: E402
+from helpers.transfer.costs import costs
+from helpers.transfer.model import freeze  # noqa: E402
 
 KINDS = ("full", "parameters of five children", "first five children", "base", "cached features")
 
@@ -103,7 +104,7 @@ if __name__ == "__main__":
     arguments = parser.parse_args()
     result = run(arguments.rounds)
     if arguments.record:
-        from helpers.experiments import write
+        from helpers.course.experiments import write
 
         result = write(
             "bench-freezing",

@@ -19,8 +19,8 @@ from torch import nn
 from torch.nn import functional as F
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from helpers.batches import Batches, loader, mixed  # noqa: E402
-from helpers.training import Tensors, fit  # noqa: E402
+from helpers.course.batches import Batches, Tensors, loader, mixed  # noqa: E402
+from helpers.course.training import fit  # noqa: E402
 
 
 def network():

@@ -24,7 +24,7 @@ import torch
 import torch.nn as nn
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from helpers import rnn  # noqa: E402
+from helpers.recurrent import cells as rnn  # noqa: E402
 
 SIZES = [(batch, steps) for batch in (1, 32) for steps in (50, 200)]
 INPUTS, HIDDEN = 128, 256
@@ -117,7 +117,7 @@ def main():
             print(f"  {name:9s} {cell['seconds'] * 1e3:8.2f} ms  {cell['share of limit']:5.0%} of the limit  {faster}")
     facts = {"rows": results, "device": options.device, "threads": torch.get_num_threads()}
     if options.record:
-        from helpers.experiments import write
+        from helpers.course.experiments import write
 
         write(
             "bench-rnn",

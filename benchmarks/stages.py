@@ -116,7 +116,7 @@ if __name__ == "__main__":
     arguments = parser.parse_args()
     result = run(arguments.rounds)
     if arguments.record:
-        from helpers.experiments import write
+        from helpers.course.experiments import write
 
         result = write(
             "bench-stages",

@@ -26,8 +26,9 @@ import numpy as np
 import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from helpers import data, tsne  # noqa: E402
-from helpers.embedding import knn_accuracy  # noqa: E402
+from helpers.data import sets as data
+from helpers.embedding import tsne  # noqa: E402
+from helpers.embedding.scores import knn_accuracy  # noqa: E402
 
 EARLY = 250
 
@@ -171,7 +172,7 @@ def main():
     if sizes:
         result["growth"] = growth(sizes, options["threads"], options["device"])
     if record:
-        from helpers.experiments import write
+        from helpers.course.experiments import write
 
         words = [f"--{name} {options[name]}" for name in ("points", "iterations", "rounds", "threads")]
         command = f"python benchmarks/tsne.py --record {' '.join(words)} --growth {','.join(map(str, sizes))}"

@@ -10,7 +10,7 @@ it reads shows CPU time, so that nothing else that runs takes from either), thro
 process of its own environment: the package is under the AGPL and no part of this course. It keeps its own
 defaults, but for what the task and the short time ask for: no mirror images (digits), one epoch of warm-up,
 mosaics off in the last epoch. Both answer with the boxes of the same test scenes, scored by
-`helpers.average_precision`. Nothing is downloaded. --record writes results/bench-ultralytics.json.
+`helpers.yolo.average_precision`. Nothing is downloaded. --record writes results/bench-ultralytics.json.
 """
 
 import argparse
@@ -102,12 +102,13 @@ def measure(python, model="yolo11n.yaml", scenes=4000, epochs=7, test=500, seeds
     """{"rows": one a detector and seed, ...}."""
     import torch
 
-    from helpers import yolo_train
+    from helpers.yolo import scene_set
+    from helpers.yolo import train as yolo_train
 
     torch.set_num_threads(threads)
-    rows, held = [], yolo_train.SceneSet(test, "test")
+    rows, held = [], scene_set.SceneSet(test, "test")
     for seed in range(seeds):
-        train = yolo_train.SceneSet(scenes, "train", seed=seed)
+        train = scene_set.SceneSet(scenes, "train", seed=seed)
         start, used = time.monotonic(), sum(resource.getrusage(resource.RUSAGE_SELF)[:2])
         ours, _ = yolo_train.train_detector(train, epochs=epochs, seed=seed, device="cpu", label="ours")
         seconds, cpu = time.monotonic() - start, sum(resource.getrusage(resource.RUSAGE_SELF)[:2]) - used
@@ -119,7 +120,7 @@ def measure(python, model="yolo11n.yaml", scenes=4000, epochs=7, test=500, seeds
         }
         answers = [("ours", facts, yolo_train.find(ours, held))]
         with tempfile.TemporaryDirectory() as folder:
-            data = write_folder(Path(folder), {"train": train, "test": held, "val": yolo_train.SceneSet(16, "valid")})
+            data = write_folder(Path(folder), {"train": train, "test": held, "val": scene_set.SceneSet(16, "valid")})
             facts, found = theirs(python, Path(folder), data, model, cpu / threads, seed, threads, held)
         answers.append((f"Ultralytics {facts.pop('version')}, {model.removesuffix('.yaml')}", facts, found))
         for name, facts, found in answers:
@@ -148,7 +149,7 @@ def main():
         parser.error("all numbers must be at least 1")
     result = measure(**options)
     if record:
-        from helpers.experiments import write
+        from helpers.course.experiments import write
 
         words = " ".join(f"--{name} {value}" for name, value in options.items() if name != "python")
         result = write(

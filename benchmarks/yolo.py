@@ -24,7 +24,9 @@ import torch
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
-from helpers import darknet, detection, yolo_model  # noqa: E402
+from helpers.yolo import boxes as detection  # noqa: E402
+from helpers.yolo import model as yolo_model  # noqa: E402
+from helpers.yolo.darknet import network as darknet  # noqa: E402
 
 SIZES = (100, 300, 1000, 3000)
 
@@ -159,7 +161,7 @@ def main():
     start = time.monotonic()
     result = measure(options.rounds, options.threads)
     if options.record:
-        from helpers.experiments import write
+        from helpers.course.experiments import write
 
         words = f"--rounds {options.rounds} --threads {options.threads} --record"
         result = write(

@@ -5,13 +5,13 @@ from typing import Annotated
 
 import typer
 
-from helpers import cli
-from helpers.augment_cli import augment
-from helpers.autoencoder_cli import app as autoencoder
-from helpers.cli import clear
-from helpers.sentiment_cli import app as sentiment
-from helpers.transfer_cli import app as transfer
-from helpers.yolo_cli import app as yolo
+from helpers.augmentation.cli import augment
+from helpers.course import commands as cli
+from helpers.course.commands import clear
+from helpers.embedding.cli import app as autoencoder
+from helpers.sentiment.cli import app as sentiment
+from helpers.transfer.cli import app as transfer
+from helpers.yolo.cli import app as yolo
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -39,7 +39,7 @@ def _size(n):
 @clear
 def list_(json_: cli.Json = False):
     """Every entry of the catalogue: tier, size, licence, and whether it is on this machine."""
-    from helpers.data import rows
+    from helpers.data.store import rows
 
     table = rows()
     lines = [f"{'name':<20} tier {'size':>9}  {'state':<10} licence"]
@@ -54,8 +54,8 @@ def fetch(
     json_: cli.Json = False,
 ):
     """Download, check and store data sets; what is there and sound is left alone."""
-    from helpers.data import fetch as get
-    from helpers.data import fetch_all, find
+    from helpers.data.store import fetch as get
+    from helpers.data.store import fetch_all, find
 
     for name in names or []:
         find(name)  # a wrong name is said before the first download
@@ -70,8 +70,8 @@ def verify(
     json_: cli.Json = False,
 ):
     """Read every stored file again and compare its SHA-256. Exit status 2 where one is corrupt."""
-    from helpers.data import UserError
-    from helpers.data import verify as check
+    from helpers.course.errors import UserError
+    from helpers.data.store import verify as check
 
     results = [row for name in names for row in check(name)] if names else check()
     cli.answer(dict(results), json_, "\n".join(f"{name}: {status}" for name, status in results))
@@ -90,7 +90,7 @@ def leaves_(
     json_: cli.Json = False,
 ):
     """Draw the course's leaves into class folders: pictures to try the commands for folders with."""
-    from helpers.leaves import write_folder
+    from helpers.data.leaves.render import write_folder
 
     train, valid = write_folder(out, per_class, seed, domain, size)
     text = f"{out}: {train} pictures to train, {valid} to validate with; use them as --data folder:{out}"
@@ -107,7 +107,7 @@ def scenes_(
     json_: cli.Json = False,
 ):
     """Draw digits on photographs, with boxes in the layout of Pascal VOC: pictures to try `yolo` with."""
-    from helpers.scenes import write_folder
+    from helpers.data.scenes import write_folder
 
     held = round(0.15 * pictures)
     counts = {"train": pictures - 2 * held, "val": held, "test": held}
@@ -127,7 +127,7 @@ def experiment(
     json_: cli.Json = False,
 ):
     """Run a recorded experiment and write results/NAME.json; one that was stopped goes on where it was."""
-    from helpers import experiments
+    from helpers.course import experiments
 
     if name == "list":
         lines = [f"{n:<20} {question}" for n, (_, question) in experiments.EXPERIMENTS.items()]

@@ -78,7 +78,7 @@ def few_scenes(real):
 def few_digits(real):
     def mnist(split="train"):
         told("mnist", {"split": split})
-        from helpers.data import mnist5k
+        from helpers.data.sets import mnist5k
 
         images, labels = mnist5k()
         part = slice(0, None, 10) if split == "test" else slice(1, None, 2)
@@ -114,8 +114,8 @@ def other_edition(name):
 def leaf_folders(place, many=15):
     """PlantVillage: a folder a class, `many` pictures of lecture 07's kinds and 15 of the others; crops are spelled as
     in the edition on Mendeley Data, and there are more classes than the 33."""
-    from helpers.augmentation_study import KINDS
-    from helpers.leaves import CLASSES
+    from helpers.augmentation.experiments import KINDS
+    from helpers.data.leaves.render import CLASSES
 
     random = np.random.default_rng(0)
     for k, name in enumerate([*CLASSES, "Blueberry___healthy", "Background_without_leaves"]):
@@ -129,7 +129,7 @@ def leaf_folders(place, many=15):
 
 def review_files(place):
     """IMDb: train and test, pos and neg, a file a review; each is some sentences of ours, with a line break."""
-    from helpers.data import reviews
+    from helpers.data.texts import reviews
 
     table = reviews()
     for split, start in (("train", 0), ("test", 2000)):
@@ -152,7 +152,7 @@ def review_table(place):
 
 def voc_layout(place):
     """Pictures with boxes in Pascal VOC's layout: scenes."""
-    from helpers import scenes
+    from helpers.data import scenes
 
     for split in ("train", "val", "test"):
         images, corners, labels = scenes.dataset(6, 0, {"val": "valid"}.get(split, split), 96)
@@ -162,7 +162,7 @@ def voc_layout(place):
 
 def trained(real):
     def train_detector(*arguments, **settings):
-        from helpers.yolo_train import load
+        from helpers.yolo.train import load
 
         model, result = real(*arguments, **settings)
         return load(ROOT / "checkpoints" / "yolo-scenes" / "model.safetensors"), result
@@ -172,7 +172,7 @@ def trained(real):
 
 def finite(real):
     """A network that has learnt nothing may have nothing to claim, such as the mean of no hit at all."""
-    from helpers import claims
+    from helpers.course import claims
 
     def claim(sentence, value, **settings):
         inspect.signature(real).bind(sentence, value, **settings)
@@ -190,7 +190,10 @@ def main(path):
     for module in pkgutil.iter_modules(helpers.__path__):
         if not module.name.startswith("__"):
             importlib.import_module(f"helpers.{module.name}")
-    from helpers import claims, data, training, transfer_study, yolo_train
+    from helpers.course import claims, training
+    from helpers.data import sets as data
+    from helpers.transfer import experiments as transfer_study
+    from helpers.yolo import train as yolo_train
 
     stand_in(training, "engine", engine_on_it)
     stand_in(training, "fit", short_fit)

@@ -14,11 +14,13 @@ import torch
 from PIL import Image
 from typer.testing import CliRunner
 
-from helpers import checkpoint, cli
 from helpers.__main__ import app
-from helpers.catalogue import CATALOGUE
-from helpers.data import UserError, photographs
-from helpers.leaves import CLASSES
+from helpers.course import checkpoint
+from helpers.course import commands as cli
+from helpers.course.errors import UserError
+from helpers.data.catalogue import CATALOGUE
+from helpers.data.leaves.render import CLASSES
+from helpers.data.sets import photographs
 
 ROOT = Path(__file__).parents[1]
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "COLUMNS": "120"}
@@ -302,7 +304,7 @@ def test_a_frozen_base_learns_three_textures(trained):
 
 
 def test_the_base_was_frozen(trained):
-    from helpers.transfer import Classifier
+    from helpers.transfer.model import Classifier
 
     got, before = weights(trained[0]), Classifier(3).state_dict()
     moved = {name for name in before if not torch.equal(before[name], got[name])}
@@ -527,7 +529,7 @@ def test_two_processes_give_the_same_and_speak_once(folder, trained, tmp_path):
 
 
 def test_experiment_lists_refuses_and_reports(tmp_path, monkeypatch):
-    from helpers import experiments
+    from helpers.course import experiments
 
     status, out, _ = here("experiment", "list", "--json")
     assert status == 0 and the_object(out).keys() == experiments.EXPERIMENTS.keys()

@@ -13,16 +13,21 @@ from torch import nn
 from torch.nn import functional as F
 from typer.testing import CliRunner
 
-from helpers import augmentation as A
-from helpers import embedding, training, transfer, tsne, yolo_model, yolo_v1
 from helpers.__main__ import app
-from helpers.batches import Tensors
+from helpers.augmentation import transforms as A
+from helpers.course import devices, training
+from helpers.course.batches import Tensors
+from helpers.embedding import scores as embedding
+from helpers.embedding import tsne
+from helpers.transfer.train import flip_and_shift
+from helpers.yolo import model as yolo_model
+from helpers.yolo import v1 as yolo_v1
 
 
 @pytest.fixture
 def device(monkeypatch):
     """The pretended device, and an engine that takes it."""
-    monkeypatch.setattr(training, "engine", engine_on_it(training.engine))
+    monkeypatch.setattr(training, "engine", engine_on_it(devices.engine))
     with pretended():
         yield DEVICE
 
@@ -65,13 +70,13 @@ def test_numpy_does_not_read_the_device(device, fault):
 def test_what_was_asked_for_counts_more_than_the_environment(monkeypatch):
     for name, value in (("ACCELERATE_USE_CPU", "true"), ("ACCELERATE_TORCH_DEVICE", "cpu")):
         monkeypatch.setenv(name, value)
-        assert training.engine().device.type == "cpu" and os.environ[name] == value
+        assert devices.engine().device.type == "cpu" and os.environ[name] == value
         monkeypatch.delenv(name)
     monkeypatch.setenv("ACCELERATE_TORCH_DEVICE", "meta")  # a device that is always there
-    assert training.engine(precision="no").device.type == "meta"
-    assert training.engine("cpu").device.type == "cpu" and os.environ["ACCELERATE_TORCH_DEVICE"] == "meta"
+    assert devices.engine(precision="no").device.type == "meta"
+    assert devices.engine("cpu").device.type == "cpu" and os.environ["ACCELERATE_TORCH_DEVICE"] == "meta"
     monkeypatch.setenv("ACCELERATE_USE_CPU", "true")
-    assert training.engine().device.type == "cpu" and os.environ["ACCELERATE_TORCH_DEVICE"] == "meta"
+    assert devices.engine().device.type == "cpu" and os.environ["ACCELERATE_TORCH_DEVICE"] == "meta"
 
 
 def step(model, batch):
@@ -144,7 +149,7 @@ AUGMENTS = {
     "mixup": A.MixUp(3, alpha=0.4),
     "cutmix": A.CutMix(3, alpha=1.0),
     "both": A.Compose(A.RandomFlip(0.5), A.RandomCrop(16, padding=2)),
-    "lecture 06": transfer.flip_and_shift,
+    "lecture 06": flip_and_shift,
 }
 
 

@@ -116,7 +116,7 @@ def lab(tmp_path_factory):
 
 
 def cache():
-    from helpers.data import cache
+    from helpers.data.store import cache
 
     return str(cache())
 

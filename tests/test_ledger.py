@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from helpers.claims import Card, Interval, interval
+from helpers.course.claims import Card, Interval, interval
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "book" / "_ext"))

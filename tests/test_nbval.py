@@ -23,7 +23,11 @@ UPDATE = (
 )
 # each: the cell as it was stored, the cell that is run instead, and what the failure must say (None: it must pass)
 CELLS = [
-    ("import os\nfrom IPython.display import clear_output, display\nfrom helpers import plots\nx = 0.5", None, None),
+    (
+        "import os\nfrom IPython.display import clear_output, display\nfrom helpers.course import plots\nx = 0.5",
+        None,
+        None,
+    ),
     (
         "print(f'accuracy {x:.3f}')",
         "print('accuracy 0.600')",
@@ -115,7 +119,7 @@ def test_a_run_notes_the_data_and_the_cells_that_are_long_silent(tmp_path, capsy
 
     monkeypatch.setattr(tools.notebooks, "SILENT", 0.5)
     cells = [
-        "from helpers.data import digits\nfrom helpers.progress import track\nimport time\nx = digits()",
+        "from helpers.data.sets import digits\nfrom helpers.course.progress import track\nimport time\nx = digits()",
         "for i in track(range(4)):\n    time.sleep(0.25)",
         "time.sleep(1.1)",
         "time.sleep(0.1)",

@@ -22,9 +22,14 @@ import numpy as np
 import pytest
 import torch
 
-from helpers import augmentation_study, data, experiments, leaves, scenes, sentiment, transfer_study, yolo_study
-from helpers.data import UserError
-from helpers.training import scale
+from helpers.augmentation import experiments as augmentation_study
+from helpers.course import experiments
+from helpers.course.errors import UserError
+from helpers.course.scale import scale
+from helpers.data import leaves, scenes, texts
+from helpers.data import sets as data
+from helpers.transfer import experiments as transfer_study
+from helpers.yolo import experiments as yolo_study
 
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = [
@@ -135,7 +140,7 @@ def test_every_cell_runs_at_full_scale_on_small_stand_ins(path):
 
 
 def test_a_fault_in_the_full_branch_is_noticed():
-    good = "from helpers.training import evaluate\nevaluate(model, data, step=step, batch_size=9 if FULL else 3)"
+    good = "from helpers.course.training import evaluate\nevaluate(model, data, step=step, batch_size=9 if FULL else 3)"
     assert values(good, False) != values(good, True)
     with pytest.raises(TypeError, match="batchsize"):
         values(good.replace("batch_size", "batchsize"), True)
@@ -213,7 +218,7 @@ def test_leaves_that_were_photographed_take_the_place_of_rendered_ones(laid_out)
 
 @pytest.mark.parametrize("name, n", [("imdb", (80, 80)), ("nsmc", (60, 20))])
 def test_published_reviews_keep_their_split(laid_out, name, n):
-    train, test = sentiment.published(name)
+    train, test = texts.published(name)
     assert (len(train), len(test)) == n and train.classes == ["negative", "positive"] and train.groups is None
     assert train.labels.mean() == test.labels.mean() == 0.5
     assert not any("<br" in text for text in train.texts) and all(map(str.strip, train.texts))

@@ -31,7 +31,7 @@ WATCH = (
     "import sys; sys.addaudithook(lambda event, args: event == 'open' and sys.__dict__.setdefault("
     "'opened_files', set()).add(str(args[0])))"
 )
-USED = "__import__('helpers.data', fromlist=['x']).used(__import__('sys').__dict__.get('opened_files', ()))"
+USED = "__import__('helpers.data.sets', fromlist=['x']).used(__import__('sys').__dict__.get('opened_files', ()))"
 PEAK = "__import__('resource').getrusage(__import__('resource').RUSAGE_SELF).ru_maxrss"
 
 
@@ -153,7 +153,7 @@ def run(path):
         }
     say("")
     if silent:
-        print(f"{path.name}: no progress bar in {', '.join(silent)}; helpers.progress.track", file=sys.stderr)
+        print(f"{path.name}: no progress bar in {', '.join(silent)}; helpers.course.progress.track", file=sys.stderr)
     kilobytes = answers.get("peak")
     megabytes = kilobytes and round(kilobytes / (1024 if sys.platform != "darwin" else 1024**2))
     nb.metadata["verified"] = {

@@ -131,7 +131,7 @@ def share_visitors(app):  # for `make pdf`: one-page HTML knows HTML's visitors
 
 # ------------------------------------------------------- notebooks
 def render_image(self, data, render=NbElementRenderer.render_image):
-    """MyST-NB reads alternative text from the cell; helpers.plots.show stores it with the picture itself."""
+    """MyST-NB reads alternative text from the cell; helpers.course.plots.show stores it with the picture itself."""
     images = render(self, data)
     for image in images:
         alt = data.output_metadata.get(data.mime_type, {}).get("alt") or image.get("alt")
@@ -140,7 +140,7 @@ def render_image(self, data, render=NbElementRenderer.render_image):
         else:
             log.warning(
                 f"cell {data.cell_index} has a picture without alternative text; show it with "
-                "helpers.plots.show(fig, alt=...)",
+                "helpers.course.plots.show(fig, alt=...)",
                 location=(self.renderer.document["source"], data.line),
             )
     return images

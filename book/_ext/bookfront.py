@@ -106,7 +106,7 @@ def seeds(root):
 
 def told(root):
     """What the picture shows, in words, with the record's numbers: its alternative text."""
-    from helpers.claims import interval
+    from helpers.course.claims import interval
 
     parts = []
     for arm, (valid, fresh) in seeds(root).items():

@@ -61,7 +61,7 @@ def claims(notebook):
             data = output.get("data", {})
             cards = Cards(joined(data.get("text/html", ""))).found
             if cards:
-                [(anchor, facts)] = cards  # one display a card, or this is no card of helpers.claims
+                [(anchor, facts)] = cards  # one display a card, or this is no card of helpers.course.claims
                 shown = SHOWN.fullmatch(joined(data["text/plain"]))
                 if shown is None or shown["sentence"] != facts["sentence"]:
                     raise ValueError(f"the claim {facts['sentence']!r} is stored in a form that the ledger cannot read")

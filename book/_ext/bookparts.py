@@ -52,7 +52,7 @@ def material(run):
     """The data that a run read, with their size together."""
     if "data" not in run:
         return "built in"
-    from helpers.catalogue import ENTRIES
+    from helpers.data.catalogue import ENTRIES
 
     entries = [entry for entry in ENTRIES if entry.name in run["data"]]
     size = sum(entry.size for entry in entries) / 1e6
@@ -89,8 +89,8 @@ TIERS = {1: "Built in", 2: "Small and real, by address", 3: "Full size"}
 
 
 def catalogue(app):
-    """The data of `helpers.catalogue`, one heading a tier."""
-    from helpers.catalogue import ENTRIES
+    """The data of `helpers.data.catalogue`, one heading a tier."""
+    from helpers.data.catalogue import ENTRIES
 
     lines = []
     for tier, heading in TIERS.items():

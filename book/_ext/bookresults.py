@@ -133,7 +133,7 @@ def cell(value):
 
 def spread(values):
     """Mean and 95 % interval of the seeds, as the claim cards compute it."""
-    from helpers.claims import interval
+    from helpers.course.claims import interval
 
     known = interval(values)
     if known.n == 1 or known.low == known.high:

@@ -1,0 +1,257 @@
+"""The experiments of lecture 07, image augmentation: arms for `helpers.course.experiments`.
+
+Small pictures and a small network, so that seeds, sizes and controls fit into minutes of one CPU core. Within
+an experiment every arm takes the same number of optimiser steps on batches of the same size: an arm with
+augmentation sees more *different* pictures, not more pictures. Test pictures are drawn apart from all others,
+and nothing is chosen on them.
+"""
+
+import tempfile
+from functools import lru_cache, partial
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from helpers.augmentation import functional
+from helpers.augmentation import transforms as A
+from helpers.augmentation.folder import load_folder, write_copies
+from helpers.course.batches import Tensors, seed_everything
+from helpers.course.errors import UserError
+from helpers.course.training import evaluate, fit, predict
+from helpers.data import leaves, store
+from helpers.data import sets as data
+from helpers.data.images import PictureFolder, folder_items, split
+
+SIDE, BATCH = 32, 40
+# Eight leaves that differ by what lies on them as much as by their outline
+KINDS = [
+    "Apple___Apple_scab",
+    "Apple___Black_rot",
+    "Apple___healthy",
+    "Grape___Black_rot",
+    "Grape___healthy",
+    "Potato___Early_blight",
+    "Potato___Late_blight",
+    "Potato___healthy",
+]
+
+
+def network(classes, channels=3, width=16):
+    """Three convolutions with batch norm, then the mean over the picture: (B, C, H, W) uint8 -> logits (B, K)."""
+    layers = [Pixels()]
+    for c, d, stride in ((channels, width, 2), (width, 2 * width, 1), (2 * width, 4 * width, 1)):
+        layers += [nn.Conv2d(c, d, 3, stride, padding=1, bias=False), nn.BatchNorm2d(d), nn.ReLU()]
+        layers += [nn.MaxPool2d(2)] * (stride == 1)
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4 * width, classes))
+
+
+class Pixels(nn.Module):
+    """uint8 0..255 -> float -1..1: pictures stay uint8 until the network, so augmentation works on bytes."""
+
+    def forward(self, x):  # channels last: a third faster on a CPU, and what a GPU's tensor cores want
+        return (x.float() / 127.5 - 1).contiguous(memory_format=torch.channels_last)
+
+
+def classify(model, batch):
+    """Step for `training.fit`: y are classes (B,) or, after mixing, probabilities (B, K)."""
+    x, y = batch
+    logits = model(x)
+    hard = y if y.ndim == 1 else y.argmax(1)
+    return {"loss": F.cross_entropy(logits, y, reduction="sum"), "accuracy": (logits.argmax(1) == hard).sum()}
+
+
+def train(pictures, classes, steps, augment=None, seed=0, batch_size=BATCH, lr=4e-3):
+    """A fresh network after `steps` steps of AdamW with a learning rate that ends at 0."""
+    seed_everything(seed)
+    model = network(classes, pictures.tensors[0].shape[1])
+    optimizer = torch.optim.AdamW(model.parameters(), lr=lr, weight_decay=0.02)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, lr, total_steps=steps, pct_start=0.2)
+    per_epoch = -(-len(pictures) // batch_size)
+    if steps % per_epoch:
+        raise ValueError(f"{steps} steps are no whole number of epochs of {per_epoch}")
+    fit(
+        model,
+        pictures,
+        step=classify,
+        optimizer=optimizer,
+        scheduler=schedule,
+        schedule_by="step",
+        epochs=steps // per_epoch,
+        batch_size=batch_size,
+        augment=augment,
+        seed=seed,
+        label="",
+    )
+    return model
+
+
+def accuracy(model, pictures):
+    """The share of right answers."""
+    return evaluate(model, pictures, step=classify)["accuracy"]
+
+
+def small_leaves(per_class, seed, kinds=KINDS):
+    """`leaves` of some kinds at 32 x 32, `per_class` of each: `Tensors` of uint8 (N, 3, 32, 32) and (N,). The
+    beginning of a larger set with the same seed is the smaller one."""
+    x = [leaves.render(kind, seed, size=SIDE, index=i) for i in range(per_class) for kind in kinds]
+    return Tensors(torch.from_numpy(np.stack(x)).permute(0, 3, 1, 2).contiguous(), torch.arange(len(x)) % len(kinds))
+
+
+# ---------------------------------------------------------------- does it help?
+
+
+def gap_augments():
+    """{name: augment}: what is compared on leaves. All of it keeps a leaf's label."""
+    from torchvision.transforms import v2
+
+    crop, flip = A.RandomCrop(SIDE, padding=4, mode="reflect"), A.RandomFlip(0.5)
+    return {
+        "none": None,
+        "crop": crop,
+        "flip": flip,
+        "flip + crop": A.Compose(flip, crop),
+        "TrivialAugment": A.PerImage(v2.TrivialAugmentWide()),
+        "MixUp": A.MixUp(len(KINDS), alpha=0.2),
+    }
+
+
+@lru_cache(maxsize=4)
+def rendered(most, test, seed):
+    """(`most` leaves of each of `KINDS` to train on, `test` others), rendered; the kinds take turns."""
+    return small_leaves(most, seed), small_leaves(test, 10_000 + seed)
+
+
+@lru_cache(maxsize=4)
+def photographed(most, test, seed):
+    """The same of PlantVillage's photographs, downloaded. A fresh one may show a leaf that was trained on, too, see
+    `transfer_study.plant_sets`."""
+    place, rng = store.fetch("plantvillage"), np.random.default_rng(seed)
+    names = dict(zip(leaves.CLASSES, leaves.folders(p.name for p in place.iterdir())))
+    files = [rng.permutation([path for path, _ in folder_items(place, [names[kind]])]) for kind in KINDS]
+    if short := [kind for kind, mine in zip(KINDS, files) if len(mine) < most + test]:
+        raise UserError(f"{place} has fewer than {most + test} photographs of {short[0]}")
+    return tuple(
+        PictureFolder([(mine[i], k) for i in rows for k, mine in enumerate(files)], SIDE).cached()
+        for rows in (range(most), range(most, most + test))
+    )
+
+
+def _gap(name, per_class, most, test, steps, seed, sets):
+    pool, fresh = sets(most, test, seed)
+    n = per_class * len(KINDS)
+    pictures = Tensors(*(t[:n] for t in pool.tensors))
+    model = train(pictures, len(KINDS), steps, gap_augments()[name], seed)
+    x, y = fresh.tensors
+    sure = (predict(model, x).softmax(1) + predict(model, x.flip(-1)).softmax(1)) / 2
+    return {
+        "train": accuracy(model, pictures),
+        "test": accuracy(model, fresh),
+        "tta": (sure.argmax(1) == y).float().mean().item(),
+    }
+
+
+def gap(scale, sets=rendered):
+    """Every augmentation at every size: accuracy on the training pictures themselves and on fresh ones, and
+    that of the mean over a fresh picture and its mirror image (test-time augmentation). sets: whence the leaves."""
+    sizes, test, steps = {
+        "tiny": ((5, 10), 2, 2),
+        "small": ((10, 20, 40), 80, 240),
+        "full": ((10, 20, 40, 80, 160, 640), 400, 6400),
+    }[scale]
+    return {
+        f"{name}, {n}": partial(_gap, name, n, sizes[-1], test, steps, sets=sets)
+        for n in sizes
+        for name in gap_augments()
+    }
+
+
+# ---------------------------------------------------------------- copies before or after the split
+
+
+def _leak(order, per_class, copies, test, steps, seed):
+    """Copies in a folder, as the lecture makes them. Accuracy on the validation pictures of the folder and on
+    pictures that have no copy anywhere; `shared`: validation pictures whose source is trained on, too."""
+    import cv2
+
+    pool, fresh = small_leaves(per_class, seed), small_leaves(test, 10_000 + seed)
+    with tempfile.TemporaryDirectory() as room:
+        folder, out = Path(room, "leaves"), Path(room, "copies")
+        for i, (x, y) in enumerate(zip(*pool.tensors)):
+            place = folder / KINDS[y]
+            place.mkdir(parents=True, exist_ok=True)
+            cv2.imwrite(str(place / f"{i:04d}.png"), cv2.cvtColor(x.permute(1, 2, 0).numpy(), cv2.COLOR_RGB2BGR))
+        first = order == "copies, then split"
+        write_copies(folder, out, copies, seed, valid=0 if first else 0.25, progress=False)
+        train_set = load_folder(out, "train")
+        valid_set = train_set if first else load_folder(out, "val")
+    rows, held = split(train_set.labels.tolist(), 0.25, seed) if first else (slice(None), slice(None))
+    model = train(Tensors(train_set.images[rows], train_set.labels[rows]), len(KINDS), steps, seed=seed, batch_size=50)
+    known = set(np.array(train_set.sources)[rows])
+    return {
+        "valid": accuracy(model, Tensors(valid_set.images[held], valid_set.labels[held])),
+        "fresh": accuracy(model, fresh),
+        "shared": float(np.mean([source in known for source in np.array(valid_set.sources)[held]])),
+    }
+
+
+def leak(scale):
+    """The same pictures and the same copies, split by file after copying or by source before it."""
+    scales = {"tiny": (4, 1, 2, 2), "small": (30, 4, 80, 252), "full": (100, 9, 400, 9000)}
+    per_class, copies, test, steps = scales[scale]
+    return {
+        order: partial(_leak, order, per_class, copies, test, steps)
+        for order in ("copies, then split", "split, then copies")
+    }
+
+
+# ---------------------------------------------------------------- where it hurts
+
+
+class RandomHalfTurn(A.Augment):
+    """Turn each picture by 180 degrees with probability p."""
+
+    def __init__(self, p=0.5):
+        self.p = p
+
+    def images(self, x, generator):
+        mask = torch.rand(len(x), generator=generator) < self.p
+        return functional.vflip(functional.hflip(x, mask), mask)
+
+
+DIGIT_AUGMENTS = {
+    "none": None,
+    "shift": A.RandomCrop(28, padding=2),
+    "flip": A.RandomFlip(0.5),
+    "upside down": A.RandomFlip(0.5, vertical=True),
+    "half turn": RandomHalfTurn(0.5),
+}
+
+
+def digit_sets(per_class, test, seed):
+    """MNIST-5k: (`per_class` a class to train on, `test` others in all), uint8 (N, 1, 28, 28)."""
+    x, y = data.mnist5k()
+    rest, held = split(y, test / len(y), seed)
+    rest = np.random.default_rng(seed).permutation(rest)
+    rows = np.concatenate([rest[y[rest] == c][:per_class] for c in range(10)])
+    return tuple(Tensors(torch.from_numpy(x[r])[:, None], torch.from_numpy(y[r])) for r in (rows, held))
+
+
+def _digits(name, per_class, test, steps, seed):
+    pictures, fresh = digit_sets(per_class, test, seed)
+    model = train(pictures, 10, steps, DIGIT_AUGMENTS[name], seed, batch_size=50)
+    y = fresh.tensors[1]
+    right = predict(model, fresh).argmax(1) == y
+
+    def share(*digits):
+        return right[torch.isin(y, torch.tensor(digits))].float().mean().item()
+
+    return {"accuracy": accuracy(model, fresh), "6 and 9": share(6, 9), "2 and 5": share(2, 5), "0 and 8": share(0, 8)}
+
+
+def digits(scale):
+    """Digits under flips and half turns, and a small shift as the augmentation that keeps their labels."""
+    per_class, test, steps = {"tiny": (5, 50, 2), "small": (50, 1000, 240), "full": (400, 1000, 8000)}[scale]
+    return {name: partial(_digits, name, per_class, test, steps) for name in DIGIT_AUGMENTS}

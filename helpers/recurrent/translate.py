@@ -1,0 +1,189 @@
+"""Sequence to sequence: forecasting a series, and an encoder-decoder that translates, with and without attention.
+
+Shapes: prices and returns (T, K) months and shares; source ids (B, S), target ids (B, T), memory (B, S, M).
+"""
+
+import math
+from collections import Counter
+
+import numpy as np
+import torch
+import torch.nn as nn
+import torch.nn.functional as F
+
+from helpers.course.batches import Tensors
+from helpers.course.training import fit
+from helpers.data.vocabulary import PAD, Vocabulary, pad
+from helpers.recurrent.encoder import Encoder, final
+from helpers.recurrent.numerals import english, korean, numbers
+
+# --- encoder and decoder --------------------------------------------------------------------------
+
+START, END = 2, 3  # ids of <s> and </s>, the first two tokens of a target's vocabulary
+
+
+class Translator(nn.Module):
+    """Encoder-decoder of LSTMs (Sutskever 2014), with `attention` that of Luong (2015).
+
+    forward(source (B, S), target (B, T) beginning with <s>) -> logits (B, T, V) of the token after each. Without
+    attention all that the decoder knows of the source is one state of size `hidden`.
+    """
+
+    def __init__(self, source_size, target_size, width=32, hidden=96, attention=True):
+        super().__init__()
+        self.encoder = Encoder(source_size, "lstm", width, hidden, bidirectional=True, dropout=0.0, word_dropout=0.0)
+        self.start = nn.Linear(2 * hidden, hidden)
+        self.embedding = nn.Embedding(target_size, width, padding_idx=PAD)
+        self.decoder = nn.LSTM(width, hidden, batch_first=True)
+        self.key = nn.Linear(2 * hidden, hidden, bias=False) if attention else None
+        self.mix = nn.Linear(3 * hidden, hidden) if attention else None
+        self.out = nn.Linear(hidden, target_size)
+
+    def encode(self, source):
+        """-> memory (B, S, 2H), real (B, S), state: h, c (1, B, H)."""
+        real = source != PAD
+        outputs = self.encoder(source, real.sum(dim=1))
+        # into c, which the decoder keeps; handed over in h alone, with c = 0, it is forgotten within a few tokens
+        c = self.start(final(outputs, real.sum(dim=1))).unsqueeze(0)
+        return torch.cat(outputs, dim=2), real, (torch.tanh(c), c)
+
+    def decode(self, target, memory, real, state):
+        """Some steps of the decoder: target (B, T) -> logits (B, T, V), state, attention (B, T, S) or None."""
+        h, state = self.decoder(self.embedding(target), state)  # (B, T, H)
+        weight = None
+        if self.key is not None:
+            score = h @ self.key(memory).transpose(1, 2)  # (B, T, S) = h_tᵀ W m_s
+            weight = score.masked_fill(~real[:, None], -torch.inf).softmax(dim=2)
+            h = torch.tanh(self.mix(torch.cat([h, weight @ memory], dim=2)))  # (B, T, H)
+        return self.out(h), state, weight
+
+    def forward(self, source, target):
+        return self.decode(target, *self.encode(source))[0]
+
+
+def translation_step(model, batch):
+    """Sums over the batch: cross-entropy a token, sentences in which every token is right given those before."""
+    source, target = batch
+    logits, wanted = model(source, target[:, :-1]), target[:, 1:]
+    loss = F.cross_entropy(logits.transpose(1, 2), wanted, ignore_index=PAD, reduction="none")  # (B, T-1)
+    right = (logits.argmax(dim=2) == wanted) | (wanted == PAD)
+    return {"loss": (loss.sum(dim=1) / (wanted != PAD).sum(dim=1)).sum(), "correct": right.all(dim=1).sum()}
+
+
+@torch.no_grad()
+def greedy(model, source, longest):
+    """The likeliest token at each step: source (B, S) -> list of B lists of ids, without <s> and </s>."""
+    memory, real, state = model.encode(source)
+    token = torch.full((len(source), 1), START, device=source.device)
+    tokens = []
+    for _ in range(longest):
+        logits, state, _ = model.decode(token, memory, real, state)
+        token = logits.argmax(dim=2)
+        tokens.append(token)
+    return [_until_end(row) for row in torch.cat(tokens, dim=1).tolist()]
+
+
+@torch.no_grad()
+def beam(model, source, longest, width=4):
+    """The likeliest sentence found when the `width` best beginnings are kept at each step -> as `greedy`.
+
+    A sentence's score is the sum of its log-probabilities; </s> ends it, and it keeps its place by its score.
+    """
+    memory, real, (h, c) = model.encode(source)
+    batch, vocabulary = len(source), model.out.out_features
+    memory, real = memory.repeat_interleave(width, dim=0), real.repeat_interleave(width, dim=0)  # (B·k, ...)
+    state = h.repeat_interleave(width, dim=1), c.repeat_interleave(width, dim=1)
+    tokens = torch.full((batch * width, 1), START, device=source.device)
+    score = torch.full((batch, width), -torch.inf, device=source.device, dtype=h.dtype)
+    score[:, 0] = 0  # the beams begin alike: only the first one counts
+    done = torch.zeros(batch * width, dtype=torch.bool, device=source.device)
+    frozen = torch.full((vocabulary,), -torch.inf, device=source.device, dtype=h.dtype)
+    frozen[PAD] = 0  # what is finished goes on with padding, at no cost
+    first = torch.arange(batch, device=source.device)[:, None] * width
+    for _ in range(longest):
+        logits, state, _ = model.decode(tokens[:, -1:], memory, real, state)
+        step = torch.where(done[:, None], frozen, logits[:, 0].log_softmax(dim=1))  # (B·k, V)
+        total = (score.view(-1, 1) + step).view(batch, width * vocabulary)
+        score, choice = total.topk(width, dim=1)  # (B, k)
+        origin = (first + choice // vocabulary).view(-1)
+        token = (choice % vocabulary).view(-1, 1)
+        tokens = torch.cat([tokens[origin], token], dim=1)
+        state = tuple(s[:, origin] for s in state)
+        done = done[origin] | (token[:, 0] == END)
+    return [_until_end(row) for row in tokens.view(batch, width, -1)[:, 0, 1:].tolist()]
+
+
+def _until_end(ids):
+    return ids[: ids.index(END)] if END in ids else ids
+
+
+def parallel(pairs, source=None, target=None):
+    """Pairs of token lists -> (Tensors of ids, source vocabulary, target vocabulary); given ones are used."""
+    left, right = zip(*pairs)
+    source, target = source or Vocabulary.build(left), target or Vocabulary(_targets(right))
+    rows = [[START, *target.encode(tokens), END] for tokens in right]
+    return Tensors(pad([source.encode(tokens) for tokens in left]), pad(rows)), source, target
+
+
+def _targets(texts):
+    return ["<s>", "</s>", *Vocabulary.build(texts).tokens]
+
+
+def train_translator(attention, n=6000, digits=8, epochs=15, lr=3e-3, seed=0, tests=1000, width=4, **options):
+    """Train English numbers -> Korean numbers; test on others -> (model, vocabularies, report dict).
+
+    report: exact match of `greedy` and `beam`, `bleu`, and `by_length`: {source tokens: (right, of)} for greedy.
+    The same seed gives the same numbers with and without attention.
+    """
+    found = numbers(n + tests, digits, seed)
+    pairs = [(english(k), korean(k)) for k in found]
+    train, source, target = parallel(pairs[:n])
+    test, _, _ = parallel(pairs[n:], source, target)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = Translator(len(source), len(target), attention=attention)
+    optimizer = torch.optim.Adam(model.parameters(), lr)
+    fit(
+        model,
+        train,
+        step=translation_step,
+        optimizer=optimizer,
+        epochs=epochs,
+        batch_size=64,
+        clip=1.0,
+        seed=seed,
+        scheduler=torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs),
+        label="translation",
+        **options,
+    )
+    longest, wanted = test.tensors[1].shape[1], [right for _, right in pairs[n:]]
+    ids = test.tensors[0].to(next(model.parameters()).device)
+    said = {"greedy": greedy(model.eval(), ids, longest), "beam": beam(model, ids, longest, width)}
+    said = {name: [target.decode(row) for row in rows] for name, rows in said.items()}
+    by_length = {}
+    for (left, _), ours, right in zip(pairs[n:], said["greedy"], wanted):
+        hits, of = by_length.get(len(left), (0, 0))
+        by_length[len(left)] = hits + (ours == right), of + 1
+    report = {name: float(np.mean([a == b for a, b in zip(rows, wanted)])) for name, rows in said.items()}
+    report |= {"bleu": bleu(said["greedy"], wanted), "by_length": dict(sorted(by_length.items()))}
+    return model, (source, target), report
+
+
+def bleu(hypotheses, references, order=4):
+    """Corpus BLEU of token lists, one reference each, 0..1 (Papineni 2002), no smoothing.
+
+    exp(Σ log p_n / order) · min(1, exp(1 - r/c)): p_n the share of the hypotheses' n-grams that the reference has
+    (each as often as it stands there), r and c the lengths of references and hypotheses in all.
+    """
+    r, c = sum(map(len, references)), sum(map(len, hypotheses))
+    log_p = 0.0
+    for n in range(1, order + 1):
+        hits = total = 0
+        for said, wanted in zip(hypotheses, references, strict=True):
+            ours, theirs = (Counter(zip(*(tokens[k:] for k in range(n)))) for tokens in (said, wanted))
+            hits += (ours & theirs).total()
+            total += ours.total()
+        if hits == 0:
+            return 0.0
+        log_p += math.log(hits / total) / order
+    return math.exp(log_p + min(0.0, 1 - r / c))

@@ -1,0 +1,224 @@
+"""`python -m helpers sentiment ...`: lecture 09 on a table of your own texts."""
+
+import json
+import shlex
+import sys
+from pathlib import Path
+from time import monotonic
+from typing import Annotated
+
+import typer
+
+from helpers.course import commands as cli
+from helpers.course.commands import clear
+from helpers.course.errors import UserError
+
+app = typer.Typer(no_args_is_help=True, help="Sentiment: train, evaluate and use a classifier of texts.")
+KINDS = {"reviews": "reviews", "tsv": "tsv:PATH"}
+
+Data = Annotated[
+    str, typer.Option("--data", help="tsv:PATH (UTF-8, first line names the columns text and label), or reviews.")
+]
+Group = Annotated[
+    str | None, typer.Option("--group", help="Column whose values a split keeps together: the film, the author.")
+]
+
+
+def _load(data, group=None, classes=None):
+    """The Table of --data."""
+    from helpers.data.texts import film_reviews, load_tsv
+
+    kind, path = cli.kind_and_path(data, KINDS)
+    if kind == "tsv":
+        return load_tsv(path, group, classes)
+    if group not in (None, "film"):
+        raise UserError(f"--group {group}: the reviews are grouped by film")
+    return film_reviews()
+
+
+def _fresh(out, resume):
+    """Refuse to write over a model or its training states."""
+    cli.fresh(out, resume)
+    for path in [out / "sentiment.safetensors", *sorted(out.glob("member*/**/last.safetensors"))]:
+        if path.exists() and not resume:
+            raise UserError(f"{path} exists: go on with --resume, or choose another --out")
+
+
+@app.command()
+@clear
+def train(
+    data: Data = "reviews",
+    group: Group = None,
+    unit: Annotated[
+        str,
+        typer.Option(
+            help="What a text is read in: word, space, syllable, jamo, morpheme, syllable+joined, syllable+morpheme."
+        ),
+    ] = "word",
+    model: Annotated[
+        str, typer.Option(help="linear, tfidf, naive-bayes; bag, rnn, lstm, bilstm, attention, spelled, best, hinted.")
+    ] = "lstm",
+    members: Annotated[
+        int | None, typer.Option(min=1, help="Readers whose scores are averaged; 1, or 5 for best and hinted.")
+    ] = None,
+    pretrain_epochs: Annotated[int, typer.Option(min=0, help="Epochs in which best learns the language first.")] = 8,
+    min_count: Annotated[int, typer.Option(min=1, help="How often a reader must see a token to know it.")] = 2,
+    test_share: Annotated[
+        float,
+        typer.Option(
+            min=0,
+            max=0.9,
+            help="Share of the groups that are kept back and tested on; 0: no test, all are learned from.",
+        ),
+    ] = 0.0,
+    epochs: cli.Epochs = None,
+    out: cli.Out = Path("runs/sentiment"),
+    seed: cli.Seed = 0,
+    half: Annotated[bool, typer.Option("--half", help="Store the model in 16 bits a number.")] = False,
+    batch_size: cli.BatchSize = 32,
+    lr: cli.LearningRate = None,
+    resume: cli.Resume = False,
+    device: cli.Device = "auto",
+    precision: cli.Precision = "auto",
+    compile: cli.Compile = False,
+    json_: cli.Json = False,
+):
+    """Train a classifier of texts.
+
+    The accuracy reported is that on texts kept back: on --test-share of the groups, or else, where all are learned
+    from, on the tenth that chose the best epoch (readers) or was kept back in a first fit (linear models).
+    """
+    _fresh(out, resume)
+    from accelerate.state import PartialState
+
+    from helpers.course.devices import engine
+    from helpers.course.experiments import versions
+    from helpers.course.files import write_atomically
+    from helpers.data.texts import split_groups
+    from helpers.sentiment import model as sentiment
+    from helpers.sentiment.train import evaluate, train_classifier
+
+    started = monotonic()
+    engine(device, precision)  # a wrong one should not wait for the data
+    table, tested = _load(data, group), None
+    groups = table.texts if table.groups is None else table.groups
+    if test_share:
+        kept, held = split_groups(groups, test_share, seed)
+        table, tested = table.rows(kept), table.rows(held)
+    cli.note(f"{len(table)} texts to learn from, classes {' and '.join(table.classes)}, model {model}, unit {unit}")
+    options = {
+        "members": members,
+        "pretrain_epochs": pretrain_epochs,
+        "min_count": min_count,
+        "seed": seed,
+        "lr": lr,
+        "epochs": epochs,
+        "batch_size": batch_size,
+        "resume": resume,
+        "device": device,
+        "precision": precision,
+        "compile": compile,
+        "log": cli.epoch_line,
+    }
+    options = {name: value for name, value in options.items() if value is not None}
+    if model in sentiment.LINEAR and tested is None:
+        kept, tested = (table.rows(part) for part in split_groups(groups, 0.1, seed))
+        scores = evaluate(train_classifier(kept, model, unit)[0], tested)
+    classifier, report = train_classifier(table, model, unit, out=out, half=half, **options)
+    if test_share:
+        scores = evaluate(_placed(classifier, device), tested)
+    elif model not in sentiment.LINEAR:
+        right = report["valid_accuracy"]
+        scores = {"accuracy": sum(right) / len(right), "n": report["valid_n"]}
+    facts = (
+        scores
+        | report
+        | {
+            "n": scores["n"],
+            "train": len(table),
+            "measured_on": "test" if test_share else "validation",
+            "classes": table.classes,
+            "seed": seed,
+            "seconds": monotonic() - started,
+            "weights": str(out),
+            "command": shlex.join(["python", "-m", "helpers", *sys.argv[1:]]),
+            "versions": versions(),
+        }
+    )
+    if PartialState().is_main_process:
+        write_atomically(out / "metrics.json", (json.dumps(facts, indent=1, ensure_ascii=False) + "\n").encode())
+    cli.answer(
+        facts,
+        json_,
+        f"accuracy {facts['accuracy']:.4f} on {facts['n']} {facts['measured_on']} texts; the model lies in {out}",
+    )
+
+
+@app.command("eval")
+@clear
+def evaluate_(weights: cli.Weights, data: Data, device: cli.Device = "auto", json_: cli.Json = False):
+    """Accuracy of a trained classifier on a table, with Wilson's 95 % interval; balanced accuracy and recalls."""
+    from helpers.course.claims import proportion
+    from helpers.sentiment import model as sentiment
+    from helpers.sentiment.train import evaluate
+
+    started, classifier = monotonic(), _placed(sentiment.Classifier.load(weights), device)
+    table = _load(data, classes=classifier.classes)
+    if table.classes != classifier.classes:
+        raise UserError(
+            f"the model knows the classes {', '.join(classifier.classes)}; the data has {', '.join(table.classes)}"
+        )
+    scores = evaluate(classifier, table)
+    known = proportion(round(scores["accuracy"] * scores["n"]), scores["n"])
+    facts = scores | {"low": known.low, "high": known.high, "seconds": monotonic() - started}
+    cli.answer(
+        facts,
+        json_,
+        f"accuracy {known.mean:.4f} (95 % interval {known.low:.4f} to {known.high:.4f}), balanced "
+        f"{scores['balanced_accuracy']:.4f}, on {known.n} texts",
+    )
+
+
+@app.command()
+@clear
+def predict(
+    texts: Annotated[list[str], typer.Argument(help="Texts; - for those of standard input, one a line.")],
+    weights: cli.Weights,
+    device: cli.Device = "auto",
+    json_: cli.Json = False,
+):
+    """The score of each text, 0 to 1 for the second class, and the running score after each of its first words."""
+    from helpers.data.texts import text_lines
+    from helpers.sentiment import figures
+    from helpers.sentiment import model as sentiment
+
+    found = []
+    for number, text in enumerate(texts, start=1):
+        if any("\ud800" <= c <= "\udfff" for c in text):  # bytes that were no UTF-8
+            raise UserError(f"text {number} is not UTF-8")
+        found += text_lines(sys.stdin.buffer.read(), "standard input") if text == "-" else [text]
+    classifier, rows = _placed(sentiment.Classifier.load(weights), device), []
+    for text, answer in zip(found, classifier.predict(found)):
+        pieces, scores = figures.running_score(classifier, text)
+        rows.append(
+            {"text": text} | answer | {"words": [piece.strip() for piece in pieces], "running": scores.tolist()}
+        )
+    lines = []
+    for row in rows:
+        known = "" if row["known"] else " (no word of it is known: the share of this class in training)"
+        lines.append(f"{row['score']:.3f} {row['label']}{known}: {row['text'][:60]}")
+        if row["words"]:
+            lines.append("  " + " ".join(f"{w} {s:.2f}" for w, s in zip(row["words"], row["running"])))
+    cli.answer({"classes": classifier.classes, "predictions": rows}, json_, "\n".join(lines))
+
+
+def _placed(classifier, device):
+    """The classifier, its readers on the device."""
+    from helpers.course.devices import engine
+    from helpers.sentiment.model import LINEAR
+
+    acc = engine(device, "no")
+    if classifier.kind not in LINEAR:
+        for model in classifier.models:
+            model.to(acc.device)
+    return classifier

@@ -1,0 +1,210 @@
+"""Is a text for or against? Training and judging the models of `ngrams` and `readers`."""
+
+from pathlib import Path
+from time import monotonic
+
+import numpy as np
+import torch
+
+from helpers.course.errors import UserError
+from helpers.course.training import fit
+from helpers.data.texts import Table, split_groups
+from helpers.data.vocabulary import Sequences, Vocabulary
+from helpers.sentiment.figures import shuffled
+from helpers.sentiment.model import GRAMS, HINTED, LINEAR, LONGEST, READERS, SPELLED, SPELLING, Classifier, reader
+from helpers.sentiment.ngrams import Hints
+from helpers.sentiment.readers import LanguageModel, language_step, reading_step
+from helpers.sentiment.text import UNITS, Spelling
+
+
+def train_classifier(
+    table,
+    kind="lstm",
+    unit="word",
+    *,
+    epochs=4,
+    pretrain_epochs=8,
+    members=None,
+    batch_size=32,
+    lr=2e-3,
+    min_count=2,
+    valid_share=0.1,
+    seed=0,
+    out=None,
+    half=False,
+    **options,
+):
+    """Train a model of one of the kinds in LINEAR and READERS on a `Table` -> (Classifier, report dict).
+
+    Readers know the tokens seen `min_count` times and keep the epoch that is best on `valid_share` of the groups
+    (of the texts where the table has none); the linear models know all tokens and take all rows. `members` readers
+    (1; "best", "hinted": 5) differ in seed and in those groups. "best" first learns the language of the training
+    texts for `pretrain_epochs`. With `out`, the classifier (in 16 bits if `half`) and the training states go into
+    that folder. Other options (resume, device, ...) go to `training.fit`.
+    """
+    if kind not in LINEAR and kind not in READERS:
+        raise UserError(f"there is no model {kind!r}; choose one of {', '.join([*LINEAR, *READERS])}")
+    if unit not in UNITS:
+        raise UserError(f"there is no unit {unit!r}; choose one of {', '.join(UNITS)}")
+    _both_classes(table.labels)
+    from accelerate.state import PartialState
+
+    start = monotonic()
+    groups = table.texts if table.groups is None else table.groups
+    lists = [UNITS[unit](text) for text in table.texts]
+    if kind in SPELLED:
+        low, high = SPELLING[unit]
+        vocabulary = Spelling.build(lists, min_count, low=low, high=high)
+    elif kind in HINTED:
+        lists = [tokens[:LONGEST] for tokens in lists]
+        high = min(3, GRAMS[unit][1])
+        vocabulary, rows = Hints.build(lists, table.labels, groups, min_count, high, seed=seed)
+    else:
+        vocabulary = Vocabulary.build(lists, min_count=1 if kind in LINEAR else min_count)
+    if len(vocabulary if kind not in HINTED else vocabulary.vocabulary) == 2:
+        raise UserError(
+            f"no {unit} occurs {'twice' if min_count == 2 else f'{min_count} times'} in these texts: too "
+            "little to train on"
+        )
+    prior, results, valid_n = float(table.labels.mean()), [], 0
+    if kind in LINEAR:
+        models = [LINEAR[kind](lists, table.labels, *GRAMS[unit])]
+    else:
+        if kind not in HINTED:
+            rows = [vocabulary.encode(tokens[:LONGEST]) for tokens in lists]
+        members, models = members or (5 if kind in ("best", "hinted") else 1), []
+        for member in range(members):
+            own = 1000 * seed + member
+            split = split_groups(groups, valid_share, own)
+            valid_n += len(split[1])
+            model, result = _train_reader(
+                kind,
+                len(vocabulary),
+                rows,
+                table.labels,
+                split,
+                seed=own,
+                epochs=epochs,
+                pretrain_epochs=pretrain_epochs if kind == "best" else 0,
+                lr=lr,
+                out=Path(out) / f"member{member}" if out else None,
+                shared={"batch_size": batch_size, "config": {"model": kind, "unit": unit, "lr": lr}, **options},
+            )
+            models.append(model)
+            results.append(result)
+    classifier = Classifier(kind, models, vocabulary, unit, table.classes, prior)
+    if out and PartialState().is_main_process:
+        classifier.save(out, half)
+    return classifier, {
+        "model": kind,
+        "unit": unit,
+        "n": len(table),
+        "vocabulary": len(vocabulary),
+        "members": len(models),
+        "seconds": monotonic() - start,
+        "epochs": max((r.epochs for r in results), default=0),
+        "resumed_from": next((r.resumed_from for r in results if r.resumed_from), None),
+        "valid_accuracy": [r.best["valid_correct"] for r in results],
+        "valid_n": valid_n,
+    }
+
+
+def _both_classes(labels):
+    if len(np.unique(labels)) != 2:
+        raise UserError("training needs texts of both classes, also without the groups that are kept back")
+
+
+def _train_reader(kind, size, rows, labels, split, *, seed, epochs, pretrain_epochs, lr, out, shared):
+    """One reader, its language first; `shared` are settings of both calls of `fit`."""
+    kept, held = split
+    _both_classes(labels[kept])
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = reader(kind, size)
+        language = LanguageModel(model.encoder)
+    share = torch.tensor([np.mean(labels[kept] == k) for k in (0, 1)])
+    model.balance.copy_(1 / (2 * share))  # both classes weigh the same
+    y = torch.from_numpy(labels)
+    train_set, valid_set = (Sequences([rows[i] for i in part], y[part]) for part in (kept, held))
+    encoder_lr = lr
+    if pretrain_epochs:
+        optimizer = torch.optim.AdamW(language.parameters(), lr, weight_decay=1e-2)
+        fit(
+            language,
+            train_set,
+            valid_set,
+            step=language_step,
+            optimizer=optimizer,
+            epochs=pretrain_epochs,
+            scheduler=torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, pretrain_epochs),
+            seed=seed,
+            clip=1.0,
+            keep="best",
+            out=out and out / "language",
+            label="language model",
+            **shared,
+        )
+        encoder_lr = lr / 4  # what is learned should not be lost
+    rest = [p for name, p in model.named_parameters() if not name.startswith("encoder.")]
+    optimizer = torch.optim.AdamW(
+        [{"params": model.encoder.parameters(), "lr": encoder_lr}, {"params": rest}], lr, weight_decay=1e-2
+    )
+    result = fit(
+        model,
+        train_set,
+        valid_set,
+        step=reading_step,
+        optimizer=optimizer,
+        epochs=epochs,
+        seed=seed,
+        scheduler=torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs),
+        clip=1.0,
+        keep="best",
+        monitor="valid_correct",
+        out=out,
+        label=kind,
+        **shared,
+    )
+    return model, result
+
+
+def evaluate(classifier, table):
+    """accuracy (k/N), balanced accuracy (mean over the two classes), n."""
+    right = (classifier.score(table.texts) > 0.5) == table.labels
+    recalls = [right[table.labels == k].mean() for k in (0, 1) if (table.labels == k).any()]
+    return {"accuracy": float(right.mean()), "balanced_accuracy": float(np.mean(recalls)), "n": len(table)}
+
+
+def compare(table, kinds, unit="word", seeds=3, share=0.2, budgets=None, **options):
+    """The table of the lecture: each kind on the same splits by group, `seeds` of them, test on `share`.
+
+    A seed draws the split and, for readers, the start values: the linear models vary too, and differences can be
+    taken seed by seed. -> dict kind -> {"accuracy", "balanced_accuracy", "shuffled" (balanced accuracy on the test
+    texts with their words in random order), "seconds"}: lists, one value a seed. "majority" is a kind here.
+    `budgets` {kind: options of `train`} changes some of them.
+    """
+    groups = table.texts if table.groups is None else table.groups
+    results = {kind: {} for kind in kinds}
+    for seed in range(seeds):
+        kept, held = (table.rows(part) for part in split_groups(groups, share, seed))
+        mixed = Table(shuffled(held.texts, unit, seed), held.labels, held.groups, held.classes)
+        for kind in kinds:
+            if kind == "majority":
+                share_of_larger = float((held.labels == (kept.labels.mean() > 0.5)).mean())
+                row = {"accuracy": share_of_larger, "balanced_accuracy": 0.5, "shuffled": 0.5, "seconds": 0.0}
+            else:
+                own = {} if kind in LINEAR else options | (budgets or {}).get(kind, {})
+                classifier, report = train_classifier(kept, kind, unit, seed=seed, **own)
+                row = {name: value for name, value in evaluate(classifier, held).items() if name != "n"}
+                row |= {"shuffled": evaluate(classifier, mixed)["balanced_accuracy"], "seconds": report["seconds"]}
+            for name, value in row.items():
+                results[kind].setdefault(name, []).append(value)
+    return results
+
+
+def accuracy_by_length(classifier, table, edges=(0, 10, 20, 30, 10**9)):
+    """[(from, to, accuracy, n)]: texts with from <= tokens < to."""
+    lengths = np.array([len(UNITS[classifier.unit](text)) for text in table.texts])
+    right = (classifier.score(table.texts) > 0.5) == table.labels
+    parts = [(low, high, (low <= lengths) & (lengths < high)) for low, high in zip(edges, edges[1:])]
+    return [(low, high, float(right[part].mean()), int(part.sum())) for low, high, part in parts if part.any()]

@@ -1,0 +1,34 @@
+"""Lecture 08, from classification to YOLO: boxes, grids, losses, detectors and their scores.
+
+Notebook: notebooks/08_yolo.ipynb. A photograph goes through `scene_set` or `data.voc`, `train`, `model`, `grid`,
+`loss`, `detect` and `average_precision`; `darknet` reads and writes the networks of the C program; `v1`, `tasks`,
+`shifts` and `receptive_field` are topics of the lecture; `experiments` holds the recorded runs, `cli` the command.
+"""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submodules=[
+        "average_precision",
+        "boxes",
+        "cli",
+        "detect",
+        "experiments",
+        "figures",
+        "grid",
+        "loss",
+        "model",
+        "receptive_field",
+        "scene_set",
+        "shifts",
+        "tasks",
+        "train",
+        "v1",
+        "darknet",
+    ],
+    submod_attrs={
+        "grid": ["decode_v1", "decode_v2", "decode_v3", "is_object", "split", "targets"],
+        "loss": ["loss_v2", "loss_v3"],
+    },
+)

@@ -1,0 +1,380 @@
+"""`python -m helpers yolo ...`: lecture 08's detector on scenes or on pictures of your own."""
+
+import json
+from pathlib import Path
+from time import monotonic
+from typing import Annotated
+
+import typer
+
+from helpers.course import commands as cli
+from helpers.course.commands import clear
+from helpers.course.errors import UserError
+
+app = typer.Typer(no_args_is_help=True, help="YOLO: train, evaluate, use and export an object detector.")
+KINDS = {"scenes": "scenes", "voc": "voc:PATH"}
+SPLITS = {"train": "train", "val": "valid", "valid": "valid", "test": "test"}  # as `scenes` calls them
+SCENES = {"train": 8000, "valid": 400, "test": 1000}
+
+Data = Annotated[
+    str,
+    typer.Option("--data", help="scenes, or voc:PATH (JPEGImages, Annotations, and ImageSets/Main or a seeded split)."),
+]
+Threshold = Annotated[float, typer.Option(min=0, max=1, help="Smallest score of a detection.")]
+Nms = Annotated[float, typer.Option(min=0, max=1, help="IoU from which the weaker of two boxes of a class goes.")]
+Strides = Annotated[str, typer.Option(help="Pixels a cell, a head each, e.g. 8,16.")]
+
+
+def _strides(text):
+    try:
+        return tuple(int(s) for s in text.split(","))
+    except ValueError:
+        raise UserError(f"--strides {text} is no list such as 8,16") from None
+
+
+def _data(data, split, size, classes=None, seed=0, scenes=None, multiple=32):
+    """A split of --data; `seed` is that of a folder's own split, or of the training scenes."""
+    from helpers.data.voc import VocSet
+    from helpers.yolo.scene_set import SceneSet
+
+    kind, path = cli.kind_and_path(data, KINDS)
+    if split not in SPLITS:
+        raise UserError(f"--split {split} is not one of train, val, test")
+    split = SPLITS[split]
+    if kind == "scenes":
+        side = size if isinstance(size, int) else size[1]
+        part = SceneSet(scenes or SCENES[split], split, side, seed if split == "train" else 0)
+    else:
+        part = VocSet(path, "val" if split == "valid" else split, size, classes, seed, multiple)
+    cli.note(part.summary)
+    return part
+
+
+def load_detector(folder):
+    """The model that `train` wrote into `folder`, with its `config`."""
+    from helpers.yolo.train import load
+
+    return load(Path(folder) / "model.safetensors")
+
+
+def _json(value):
+    """NaN, what the AP of a class without objects is, becomes null: JSON knows no NaN."""
+    if isinstance(value, dict):
+        return {k: _json(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_json(v) for v in value]
+    return None if isinstance(value, float) and value != value else value
+
+
+@app.command()
+@clear
+def train(
+    data: Data = "scenes",
+    out: cli.Out = Path("runs/yolo"),
+    epochs: cli.Epochs = None,
+    size: Annotated[
+        int | None,
+        typer.Option(min=32, help="The network's input: the longer side, in pixels. Its shape follows the pictures."),
+    ] = None,
+    width: Annotated[int, typer.Option(min=1, help="Filters of the first layer.")] = 16,
+    strides: Strides = "8,16",
+    box_loss: Annotated[str, typer.Option(help="v3 (squared differences), iou, giou or ciou.")] = "ciou",
+    ignore: Annotated[
+        float, typer.Option(min=0, max=1, help="Boxes with a larger IoU with an object need not be 'no object'.")
+    ] = 0.7,
+    rescore: Annotated[bool, typer.Option("--rescore", help="Teach the objectness to be the IoU.")] = False,
+    anchor_iou: Annotated[
+        float,
+        typer.Option(
+            min=0, max=1, help="Every anchor whose shape overlaps an object more answers for it; 1: the best alone."
+        ),
+    ] = 0.4,
+    flip: Annotated[
+        str | None,
+        typer.Option(
+            help="Mirror images, in training and when it is used: none, horizontal or both (also upside down)."
+        ),
+    ] = None,
+    scenes: Annotated[int, typer.Option(min=1, help="Training scenes to render.")] = SCENES["train"],
+    seed: cli.Seed = 0,
+    batch_size: cli.BatchSize = 16,
+    lr: cli.LearningRate = None,
+    resume: cli.Resume = False,
+    device: cli.Device = "auto",
+    precision: cli.Precision = "auto",
+    compile: cli.Compile = False,
+    workers: cli.Workers = 0,
+    json_: cli.Json = False,
+):
+    """Train a detector. The weights kept are those of the highest mAP on the validation split."""
+    import shlex
+    import sys
+    from datetime import date
+
+    from accelerate.state import PartialState
+
+    from helpers.course.devices import engine
+    from helpers.course.experiments import versions
+    from helpers.course.files import write_atomically
+    from helpers.yolo import train as yolo_train
+    from helpers.yolo.model import make_augment
+
+    cli.fresh(out, resume)
+    kind, _ = cli.kind_and_path(data, KINDS)
+    recipe = yolo_train.RECIPES[kind]
+    flip, strides, size = flip or recipe["flip"], _strides(strides), size or recipe["size"]
+    if flip not in yolo_train.FLIPS:
+        raise UserError(f"--flip {flip} is not one of {', '.join(yolo_train.FLIPS)}")
+    yolo_train.check(strides, size, box_loss)
+    place = engine(device, precision).device  # one that is not there should not wait for the pictures
+    started = monotonic()
+    training = _data(data, "train", size, None, seed, scenes, max(strides))
+    valid = _data(data, "val", training.size, training.classes, seed)
+    model, result = yolo_train.train_detector(
+        training,
+        valid,
+        epochs=epochs or recipe["epochs"],
+        width=width,
+        strides=strides,
+        box_loss=box_loss,
+        ignore=ignore,
+        rescore=rescore,
+        anchor_iou=anchor_iou,
+        augment=make_augment(yolo_train.FLIPS[flip]),
+        batch_size=batch_size,
+        seed=seed,
+        config={"data": data, "flip": flip},
+        out=out,
+        resume=resume,
+        device=device,
+        precision=precision,
+        compile=compile,
+        workers=workers,
+        log=cli.epoch_line,
+        label=f"yolo on {kind}",
+        **({} if lr is None else {"lr": lr}),
+    )
+    scores = yolo_train.score(yolo_train.find(model.to(place), valid), valid)
+    facts = _json(
+        {
+            **scores,
+            "n": len(valid),
+            "split": "val",
+            "train": len(training),
+            "size": list(training.size),
+            "parameters": sum(p.numel() for p in model.parameters()),
+            "epochs": result.epochs,
+            "best_epoch": result.best["epoch"],
+            "seconds": monotonic() - started,
+            "resumed_from": result.resumed_from,
+            "weights": str(out),
+        }
+    )
+    if PartialState().is_main_process:
+        yolo_train.save(out / "model.safetensors", model)
+        how = {
+            "command": shlex.join(["python", "-m", "helpers", *sys.argv[1:]]),
+            "seed": seed,
+            "date": date.today().isoformat(),
+            "versions": versions(),
+        }
+        whole = _json(how | facts | {"history": result.history})
+        write_atomically(out / "metrics.json", json.dumps(whole, indent=1).encode())
+    cli.answer(
+        facts,
+        json_,
+        f"mAP {scores['map']:.4f}, mAP50 {scores['map50']:.4f} on {len(valid)} validation "
+        f"pictures after {result.epochs} epochs; the model lies in {out}",
+    )
+
+
+@app.command("eval")
+@clear
+def evaluate_(
+    weights: cli.Weights,
+    data: Data,
+    split: Annotated[str, typer.Option(help="train, val or test.")] = "val",
+    threshold: Threshold = 0.005,
+    nms: Nms = 0.55,
+    seed: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            max=2**32 - 1,
+            help="Seed of the split of a folder without lists; the one of the training if left out.",
+        ),
+    ] = None,
+    record: Annotated[Path | None, typer.Option(help="Write the result, with versions and date, to this file.")] = None,
+    device: cli.Device = "auto",
+    json_: cli.Json = False,
+):
+    """COCO's mAP (IoU .50 to .95, 101 recalls) of a trained detector, and the AP of each class."""
+    from helpers.course.devices import engine
+    from helpers.yolo import train as yolo_train
+
+    started, model = monotonic(), load_detector(weights)
+    part = _data(
+        data, split, tuple(model.size), model.config["classes"], model.config["seed"] if seed is None else seed
+    )
+    model.to(engine(device).device)
+    scores = yolo_train.score(yolo_train.find(model, part, threshold, nms), part)
+    facts = _json({**scores, "n": len(part), "split": split, "seconds": monotonic() - started, "weights": str(weights)})
+    if record is not None:
+        _record(record, facts, model, data, Path(weights))
+    text = [f"mAP {scores['map']:.4f}, mAP50 {scores['map50']:.4f} on {len(part)} pictures of the {split} split"]
+    text += [
+        f"  {name}: AP {c['map']:.4f}, AP50 {c['map50']:.4f} ({c['n']} objects)"
+        for name, c in scores["classes"].items()
+    ]
+    cli.answer(facts, json_, "\n".join(text))
+
+
+def _record(path, facts, model, data, weights):
+    """A row an evaluation; rows that the file already holds stay, one of the same split and seed is replaced."""
+    from datetime import date
+
+    from helpers.course.experiments import versions
+    from helpers.course.files import write_atomically
+
+    trained = json.loads((weights / "metrics.json").read_text()) if (weights / "metrics.json").is_file() else {}
+    try:
+        old = json.loads(path.read_text()) if path.is_file() else {"rows": []}
+        known = [(r["seed"], r["split"]) for r in old["rows"]]
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{path} is no record of `yolo eval`: write to another file, or delete it") from error
+    row = {
+        "seed": model.config["seed"],
+        "split": facts["split"],
+        "map": facts["map"],
+        "map50": facts["map50"],
+        "map75": facts["map75"],
+        "n": facts["n"],
+        "classes": facts["classes"],
+        "epochs": trained.get("epochs"),
+        "best_epoch": trained.get("best_epoch"),
+        "seconds": trained.get("seconds"),
+    }
+    rows = [r for r, key in zip(old["rows"], known) if key != (row["seed"], row["split"])] + [row]
+    kind, place = cli.kind_and_path(data, KINDS)
+    place = Path(place).name
+    named = f"{kind}:PATH/{place}" if place else kind  # no path of this machine
+    trainings = {r["seed"]: r["seconds"] or 0 for r in sorted(rows, key=lambda r: r["seed"])}
+    commands = [f"python -m helpers yolo train --data {named} --seed {s} --out DIR" for s in trainings]
+    record = {
+        "name": path.stem,
+        "title": f"A detector trained from scratch on {place or kind}",
+        "command": commands[0],
+        "commands": commands,
+        "date": date.today().isoformat(),
+        "versions": versions(),
+        "seconds": sum(trainings.values()),
+        "rows": sorted(rows, key=lambda r: (r["split"], r["seed"])),
+    }
+    write_atomically(path, (json.dumps(record, indent=1, ensure_ascii=False) + "\n").encode())
+
+
+@app.command()
+@clear
+def detect(
+    images: Annotated[list[Path], typer.Argument(help="Picture files.")],
+    weights: cli.Weights,
+    threshold: Threshold = 0.25,
+    nms: Nms = 0.55,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for the pictures with their boxes drawn, and detections.json.")
+    ] = None,
+    device: cli.Device = "auto",
+    json_: cli.Json = False,
+):
+    """Find objects in pictures: class, score and box (left, top, right, bottom in pixels) of each."""
+    import torch
+
+    from helpers.course.devices import engine
+    from helpers.course.files import write_atomically
+    from helpers.data.images import read_image
+    from helpers.data.voc import boxed
+    from helpers.yolo.model import predict
+    from helpers.yolo.train import in_picture, mirrors
+
+    model = load_detector(weights)
+    model.to(engine(device).device)
+    if out is not None and out.exists() and not out.is_dir():
+        raise UserError(f"--out {out} is a file: choose a folder")
+    pictures = [read_image(path) for path in images]
+    found = predict(model, torch.stack([boxed(p, model.size) for p in pictures]), threshold, nms, flip=mirrors(model))
+    found = [in_picture(one, p.shape[:2], model.size) for one, p in zip(found, pictures)]
+    rows, lines = [], []
+    for path, one in zip(images, found):
+        objects = [
+            {"class": model.config["classes"][k], "score": s, "box": box}
+            for k, s, box in zip(one["labels"].tolist(), one["scores"].tolist(), one["boxes"].tolist())
+        ]
+        rows.append({"image": str(path), "objects": objects})
+        listed = ", ".join(
+            "{} {:.3f} at [{}]".format(o["class"], o["score"], ", ".join(f"{v:.0f}" for v in o["box"])) for o in objects
+        )
+        none = f"nothing with a score of {threshold:g} or more; a lower --threshold shows more"
+        lines.append(f"{path}: {listed or none}")
+    if out is not None:
+        names = _names(images)
+        for row, picture, name in zip(rows, pictures, names):
+            write_atomically(out / name, _drawn(picture, row["objects"], model.config["classes"]))
+            row["drawn"] = str(out / name)
+        write_atomically(out / "detections.json", json.dumps({"detections": rows}, indent=1).encode())
+    cli.answer({"detections": rows}, json_, "\n".join(lines))
+
+
+def _names(images):
+    """A file name for each picture; those that would meet get a number."""
+    names = []
+    for path in images:
+        name, i = f"{path.stem}.png", 2
+        while name in names:
+            name, i = f"{path.stem}-{i}.png", i + 1
+        names.append(name)
+    return names
+
+
+def _drawn(picture, objects, classes):
+    """The picture (H, W, 3) with its boxes, as the bytes of a PNG."""
+    import io
+
+    import torch
+    from matplotlib import colormaps
+    from PIL import Image
+    from torchvision.utils import draw_bounding_boxes
+
+    if objects:
+        palette = [tuple(int(255 * v) for v in colormaps["tab10"](i % 10)[:3]) for i in range(len(classes))]
+        boxes = torch.tensor([o["box"] for o in objects])
+        picture = (
+            draw_bounding_boxes(
+                torch.tensor(picture).permute(2, 0, 1),
+                boxes,
+                [f"{o['class']} {o['score']:.2f}" for o in objects],
+                [palette[classes.index(o["class"])] for o in objects],
+                width=max(1, round(max(picture.shape) / 300)),
+            )
+            .permute(1, 2, 0)
+            .numpy()
+        )
+    file = io.BytesIO()
+    Image.fromarray(picture).save(file, "PNG")
+    return file.getvalue()
+
+
+@app.command("export-darknet")
+@clear
+def export_darknet(
+    weights: cli.Weights,
+    out: Annotated[Path, typer.Option(help="Folder for yolo.cfg, yolo.weights, yolo.names, yolo.data.")],
+    json_: cli.Json = False,
+):
+    """Write cfg and weights that the C program runs: darknet detector test yolo.data yolo.cfg yolo.weights FILE."""
+    from helpers.yolo.model import export
+
+    model = load_detector(weights)
+    cli.fresh(out, True)
+    export(model, model.config["cfg"], out, model.config["classes"])
+    files = [str(out / f"yolo.{end}") for end in ("cfg", "weights", "names", "data")]
+    cli.answer({"files": files}, json_, "\n".join(files))
