@@ -4,7 +4,7 @@
 
 Takes the cfgs of Debian's package `darknet` at small sizes, writes random weights (helpers.yolo.darknet), lets
 libdarknet read them (tests/darknet_oracle.py), and compares every layer's output: the largest difference over the
-largest number in the layer. tests/test_darknet.py asserts the same on more networks.
+largest number in the layer. tests/yolo/darknet/test_network.py asserts the same on more networks.
 """
 
 import argparse
@@ -22,8 +22,9 @@ NETWORKS = ("yolov1-tiny", "yolov2-tiny", "yolov3-tiny", "yolov3-spp", "darknet1
 
 def run(names=NETWORKS):
     import numpy as np
-    import test_darknet as t
     from darknet_oracle import Oracle, config
+
+    from tests.yolo.darknet import test_network as t
 
     torch.set_num_threads(1)
     rows = {}

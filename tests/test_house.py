@@ -63,7 +63,8 @@ OURS = {
     "helpers",
     "tools",
     "conftest",
-    *(path.stem for folder in ("book/_ext", "tests", "benchmarks") for path in (ROOT / folder).glob("*.py")),
+    "tests",
+    *(path.stem for folder in ("book/_ext", "tests", "benchmarks") for path in (ROOT / folder).rglob("*.py")),
 }
 COMPARED = {"pycocotools", "ultralytics", "threadpoolctl"}  # used where they happen to be, never needed
 
@@ -86,7 +87,7 @@ def test_what_is_imported_is_declared(folder, extras):
     declared = {canonicalize_name(Requirement(text).name) for group in lists for text in group}
     everything = {canonicalize_name(wanted.name) for wanted in requirements()}
     missing = set()
-    for path in (ROOT / folder).glob("*.py"):
+    for path in (ROOT / folder).rglob("*.py"):
         for name, tried in imports(path):
             if name in sys.stdlib_module_names or name in OURS or name in COMPARED:
                 continue

@@ -31,7 +31,7 @@ WATCH = (
     "import sys; sys.addaudithook(lambda event, args: event == 'open' and sys.__dict__.setdefault("
     "'opened_files', set()).add(str(args[0])))"
 )
-USED = "__import__('helpers.data.sets', fromlist=['x']).used(__import__('sys').__dict__.get('opened_files', ()))"
+USED = "__import__('helpers.data.store', fromlist=['x']).used(__import__('sys').__dict__.get('opened_files', ()))"
 PEAK = "__import__('resource').getrusage(__import__('resource').RUSAGE_SELF).ru_maxrss"
 
 

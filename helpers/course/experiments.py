@@ -69,7 +69,7 @@ EXPERIMENTS = {
         "helpers.sentiment.experiments:korean_folds",
         "How good is counting characters on Korean reviews?",
     ),
-    "yolo-shift": ("helpers.yolo.receptive_field:shifts", "What does pooling do for pictures that are shifted?"),
+    "yolo-shift": ("helpers.yolo.shifts:shifts", "What does pooling do for pictures that are shifted?"),
     "yolo-v1": ("helpers.yolo.experiments:ends", "What does the fully connected end of YOLOv1 cost?"),
     "yolo-ablation": (
         "helpers.yolo.experiments:ablation",

@@ -91,7 +91,7 @@ def translation(scale):
 @lru_cache(maxsize=4)
 def _forecast(on, epochs, first, size, seed):
     prices = data.stocks().to_numpy()
-    return forecast.forecast(prices, on, first=first, size=size, epochs=epochs, seed=seed, device="cpu")
+    return forecast.forecast_prices(prices, on, first=first, size=size, epochs=epochs, seed=seed, device="cpu")
 
 
 def _errors(name, on, settings, seed):

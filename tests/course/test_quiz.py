@@ -52,7 +52,7 @@ def test_html_is_plain_escaped_and_closed():
 
 def test_same_bytes_in_another_process():
     code = (
-        "from tests.test_quiz import *; import sys; sys.stdout.buffer.write("
+        "from tests.course.test_quiz import *; import sys; sys.stdout.buffer.write("
         "quiz(QUESTION, *CHOICES)._repr_html_().encode())"
     )
     other = subprocess.run(

@@ -121,13 +121,13 @@ FAST = {"length": 4, "first": 45, "size": 15, "epochs": 1, "device": "cpu"}
 @pytest.mark.parametrize("on", ["returns", "prices"])
 def test_no_forecast_knows_the_future(on):
     prices = walk()
-    found = forecast.forecast(prices, on, **FAST)
+    found = forecast.forecast_prices(prices, on, **FAST)
     assert len(found["truth"]) == 25 * 3 and np.array_equal(found["lag-1"], found["last"])
     t, k = found["when"].T
     assert np.array_equal(found["truth"], prices[t, k]) and np.array_equal(found["last"], prices[t - 1, k])
     other = prices.copy()
     other[50:] *= np.random.default_rng(1).uniform(0.5, 2, (20, 3))  # another future from month 50 on
-    changed = forecast.forecast(other, on, **FAST)
+    changed = forecast.forecast_prices(other, on, **FAST)
     for name in ("lstm", "lag-1", "drift"):
         assert np.array_equal(found[name][t <= 50], changed[name][t <= 50]), name
         assert not np.allclose(found[name][t > 50], changed[name][t > 50]), name
@@ -143,7 +143,7 @@ def test_forecast_errors_by_hand():
 def test_a_share_without_a_past_takes_no_part():
     prices = walk()
     prices[:45, 2] = np.nan
-    found = forecast.forecast(prices, **FAST)
+    found = forecast.forecast_prices(prices, **FAST)
     assert set(found["when"][:, 1].tolist()) == {0, 1} and np.isfinite(found["lstm"]).all()
 
 
@@ -153,7 +153,7 @@ def test_the_lstm_finds_what_can_be_found():
     returns = np.zeros((260, 5))
     for t in range(1, 260):
         returns[t] = -0.9 * returns[t - 1] + 0.02 * rng.standard_normal(5)
-    found = forecast.forecast(
+    found = forecast.forecast_prices(
         50 * np.exp(np.cumsum(returns, axis=0)), length=4, first=200, size=60, epochs=25, device="cpu"
     )
     error = {name: forecast.forecast_errors(found, name)["return"] for name in ("lstm", "lag-1", "drift")}

@@ -83,9 +83,9 @@ def test_the_arms_of_korean_do_not_depend_on_what_is_installed_but_in_the_quick_
 
 def test_each_review_is_tested_once_by_a_model_that_does_not_know_its_film(monkeypatch):
     texts, taught, tested = study.naver_reviews(60), [], []
-    train, evaluate = study.sentiment.train, study.sentiment.evaluate
-    monkeypatch.setattr(study.sentiment, "train", lambda table, *more: taught.append(table) or train(table, *more))
-    monkeypatch.setattr(study.sentiment, "evaluate", lambda model, part: tested.append(part) or evaluate(model, part))
+    train, evaluate = study.train_classifier, study.judge
+    monkeypatch.setattr(study, "train_classifier", lambda table, *more: taught.append(table) or train(table, *more))
+    monkeypatch.setattr(study, "judge", lambda model, part: tested.append(part) or evaluate(model, part))
     arm = study.korean_folds("tiny")["syllable"]
     for fold in range(study.FOLDS):
         arm(fold)

@@ -17,7 +17,7 @@ from helpers.sentiment import experiments as sentiment_study
 from helpers.sentiment import figures
 from helpers.sentiment import model as sentiment
 from helpers.sentiment.model import Classifier
-from helpers.sentiment.train import accuracy_by_length, compare, evaluate, train
+from helpers.sentiment.train import accuracy_by_length, compare, evaluate, train_classifier
 
 SHARED = Path(os.environ.get("DLM_SHARED", Path(__file__).parents[2] / ".." / "shared"))
 NSMC = SHARED / "data" / "nsmc" / "train.tsv"
@@ -44,7 +44,7 @@ def trained():
     options = {kind: {"lr": 1e-2} | FAST for kind in sentiment.READERS} | {kind: {} for kind in sentiment.LINEAR}
     options["hinted"] |= {"members": 2}
     options["best"] |= {"lr": 4e-3, "batch_size": 16, "epochs": 20, "pretrain_epochs": 1, "members": 2}
-    return {kind: train(toy(), kind, **options[kind]) for kind in KINDS}
+    return {kind: train_classifier(toy(), kind, **options[kind]) for kind in KINDS}
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -109,7 +109,7 @@ def test_files_of_others_are_refused(tmp_path):
 
 def test_training_is_repeatable_and_resumes(tmp_path):
     def run(out=None, **more):
-        classifier, report = train(
+        classifier, report = train_classifier(
             toy(), "best", members=1, pretrain_epochs=1, out=out, seed=4, **FAST | {"epochs": 3} | more
         )
         return classifier.score(toy(seed=1).texts), report
@@ -134,14 +134,14 @@ def test_training_is_repeatable_and_resumes(tmp_path):
 )
 def test_wrong_choices_are_named(options, message):
     with pytest.raises(UserError, match=message):
-        train(toy(), **options)
+        train_classifier(toy(), **options)
 
 
 def test_too_little_to_train_on():
     with pytest.raises(UserError, match="both classes"):
-        train(Table(["a", "b"], np.array([1, 1]), None, ["0", "1"]), "naive-bayes")
+        train_classifier(Table(["a", "b"], np.array([1, 1]), None, ["0", "1"]), "naive-bayes")
     with pytest.raises(UserError, match="no word occurs twice"):
-        train(Table(["a", "b"], np.array([0, 1]), None, ["0", "1"]), "bag")
+        train_classifier(Table(["a", "b"], np.array([0, 1]), None, ["0", "1"]), "bag")
 
 
 def test_running_score_and_its_html(trained):

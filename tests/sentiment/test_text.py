@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from helpers.course.errors import UserError
 from helpers.data import texts
-from helpers.data.vocabulary import PAD, Sequences, Vocabulary, decode, encode, length_buckets, pad, tokens
+from helpers.data.vocabulary import PAD, Sequences, Vocabulary, length_buckets, pad
 from helpers.sentiment import text
 
 SCRIPTS = [
@@ -113,9 +113,9 @@ def test_ngrams_against_sklearn():
 
 def test_vocabulary():
     vocabulary = Vocabulary.build([["b", "a", "b"], ["c", "a", "b"], ["<pad>"]], min_count=2)
-    assert tokens == ["b", "a"] and len(vocabulary) == 4
-    assert encode(["a", "zzz", "b", "<pad>", "<unk>"]) == [3, 1, 2, 1, 1]
-    assert decode([3, 1, 2, 0]) == ["a", "<unk>", "b", "<pad>"]
+    assert vocabulary.tokens == ["b", "a"] and len(vocabulary) == 4
+    assert vocabulary.encode(["a", "zzz", "b", "<pad>", "<unk>"]) == [3, 1, 2, 1, 1]
+    assert vocabulary.decode([3, 1, 2, 0]) == ["a", "<unk>", "b", "<pad>"]
     assert Vocabulary.build([["b", "a", "c"]], size=2).tokens == ["a", "b"]  # ties by the alphabet
     own = Vocabulary.build([["<pad>", "<unk>"]])
     assert own.encode(["<pad>", "<unk>"]) == [2, 3]  # a text cannot forge padding

@@ -13,7 +13,7 @@ from helpers.course.batches import Tensors
 from helpers.course.errors import UserError
 from helpers.course.training import evaluate
 from helpers.transfer import model as transfer
-from helpers.transfer.costs import costs, saved_bytes
+from helpers.transfer.costs import cost_table, saved_bytes
 from helpers.transfer.model import Classifier, blocks, freeze, freeze_first, unfreeze
 from helpers.transfer.train import (
     Scaled,
@@ -225,7 +225,7 @@ def test_scaled_folds_into_a_plain_head():
 
 
 def test_costs_of_resnet50_equal_the_closed_form():
-    rows = costs(torchvision.models.resnet50(num_classes=33))
+    rows = cost_table(torchvision.models.resnet50(num_classes=33))
     assert [r[0] for r in rows] == [
         "conv1",
         "bn1",
