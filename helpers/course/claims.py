@@ -172,7 +172,10 @@ class Card:
 
     @property
     def verdict(self):
-        return "holds" if self.holds else "does not hold on the data of the full scale"
+        from helpers.course.scale import scale
+
+        at = {"tiny": "in a tiny run, where nothing is claimed", "full": "on the data of the full scale"}
+        return "holds" if self.holds else f"does not hold {at.get(scale(), '')}".strip()
 
     def _number(self, x):
         return f"{x:.{self.digits}f}{' ' * bool(self.unit) + self.unit}"
