@@ -31,6 +31,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "fetch_all",
             "find",
             "installed",
+            "installed_files",
             "package_file",
             "problems",
             "rows",

@@ -15,7 +15,7 @@ class File:
     path: str
     size: int
     sha256: str
-    urls: tuple = ()
+    urls: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -43,14 +43,14 @@ class Entry:
     citation: str
     tier: int
     hash_from: str
-    files: tuple
+    files: tuple[File, ...]
     place: str = ""
     wheel: Wheel | None = None
     installed: bool = False  # the files lie inside installed packages
     unpacked: bool = False  # the files are archives, unpacked after the download
 
     @property
-    def size(self):
+    def size(self) -> int:
         """Bytes of all files, as downloaded (or inside the installed packages)."""
         return sum(file.size for file in self.files)
 

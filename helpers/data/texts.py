@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from helpers.course.errors import UserError
-from helpers.data.sets import _split
+from helpers.data.sets import check_split
 from helpers.data.store import fetch
 
 
@@ -47,7 +47,7 @@ def imdb(split="train"):
     """IMDb reviews, columns text and label (1 positive): 25,000 rows for "train" and for "test"."""
     import pandas
 
-    _split("imdb", split)
+    check_split("imdb", split)
     folder = fetch("imdb") / split
     table = [
         (path.read_text(encoding="utf-8"), label)
@@ -63,7 +63,7 @@ def nsmc(split="train"):
 
     import pandas
 
-    _split("nsmc", split)
+    check_split("nsmc", split)
     table = pandas.read_csv(
         fetch("nsmc") / f"ratings_{split}.txt",
         sep="\t",
