@@ -24,7 +24,7 @@ book: data      ## build the book from the stored outputs into _build/html
 # One thread a process and $(WORKERS) processes: faster than one process with all threads, and it proves that the
 # stored outputs, which `make notebooks` makes with all threads, do not depend on the number of threads.
 test: lint data ## lint, unit tests, every notebook re-run and compared, the book built and looked at
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --nbval -n $(WORKERS) --dist loadfile --no-loadscope-reorder -q -ra
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --nbval -n $(WORKERS) --dist loadfile --no-loadscope-reorder -q -ra --durations=20
 
 lab: data       ## study the lectures in JupyterLab
 	@mkdir -p .venv/share/jupyter/lab/settings
@@ -45,13 +45,14 @@ pdf: data       ## the whole book as one PDF (needs Chromium)
 data: $(STAMP)  ## fetch and verify the built-in data (cached: needs no network the second time)
 	$(BIN)/python -m helpers data fetch
 
-lint: $(STAMP)  ## check the style of the code and that the notebooks are stored in canonical form
+lint: $(STAMP)  ## check the style and the types of the code, and that the notebooks are in canonical form
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
+	$(BIN)/mypy
 	$(BIN)/python -m tools.notebooks --check
 
 clean:          ## remove what was built, not .venv and not the data
-	rm -rf _build .pytest_cache .ruff_cache .hypothesis
+	rm -rf _build .pytest_cache .ruff_cache .mypy_cache .hypothesis
 	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
 
 $(STAMP): pyproject.toml constraints.txt

@@ -66,7 +66,7 @@ OURS = {
     "tests",
     *(path.stem for folder in ("book/_ext", "tests", "benchmarks") for path in (ROOT / folder).rglob("*.py")),
 }
-COMPARED = {"pycocotools", "ultralytics", "threadpoolctl"}  # used where they happen to be, never needed
+COMPARED = {"ultralytics", "threadpoolctl"}  # used where they happen to be, never needed
 
 
 @pytest.mark.parametrize(
