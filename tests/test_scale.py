@@ -1,20 +1,14 @@
-"""COURSE_SCALE=full: the same cells with more data and longer training, checked with stand-ins on this machine.
+"""COURSE_SCALE: every notebook runs at scale tiny, and what only full scale loads becomes the right data.
 
-Each call of a notebook that depends on FULL is made at both scales against a stand-in that has the real function's
-signature, so an argument that it does not know, or a scale that changes nothing, is noticed without a GPU. Then every
-cell is run at full scale, on the first few pictures and for one epoch (tests/full_scale.py). How the full data become
-training and test sets is checked on folders that are laid out like the real ones. That the experiments' arms exist at
-scale full, with the same names, is checked for each experiment.
+Each notebook is run whole, small, by tests/tiny_run.py: all cells, from a fresh IPython, with training on a pretended
+device. How the full data become training and test sets is checked on folders that are laid out like the real ones
+(tests/full_scale.py). Each experiment has its arms at all three scales.
 """
 
-import ast
-import builtins
-import inspect
 import os
 import subprocess
 import sys
 from pathlib import Path
-from unittest.mock import MagicMock
 
 import full_scale
 import nbformat
@@ -25,142 +19,65 @@ import torch
 from helpers.augmentation import experiments as augmentation_study
 from helpers.course import experiments
 from helpers.course.errors import UserError
-from helpers.course.scale import scale
-from helpers.data import leaves, scenes, texts
-from helpers.data import sets as data
+from helpers.data import leaves, scenes, store, texts
 from helpers.transfer import experiments as transfer_study
 from helpers.yolo import experiments as yolo_study
 
 ROOT = Path(__file__).parents[1]
-NOTEBOOKS = [
-    path for path in sorted((ROOT / "notebooks").glob("*.ipynb")) if "FULL" in path.read_text(encoding="utf-8")
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+
+
+def tiny_run(path):
+    return subprocess.run(
+        [sys.executable, ROOT / "tests" / "tiny_run.py", path],
+        capture_output=True,
+        text=True,
+        timeout=240,
+        env={**os.environ, "COURSE_SCALE": "tiny", "DLM_PROGRESS": "0", "MPLBACKEND": "agg"},
+    )
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_every_cell_runs_tiny(path):
+    run = tiny_run(path)
+    assert run.returncode == 0, run.stderr[-3000:]
+    code = [cell for cell in nbformat.read(path, 4).cells if cell.cell_type == "code"]
+    assert run.stdout.splitlines()[-1] == f"ran {len(code)} cells"
+
+
+WIDGET = "from ipywidgets import interact\ninteract(lambda x: {}, x=3)"
+SENT = (
+    "import torch\nfrom helpers.course import devices\n"
+    "x = torch.ones(2).to(devices.engine().device)\nx + torch.ones(2){}"
+)
+FAULTS = [  # a cell, the same with a fault, what the fault is called
+    ("x = 1", "x = 1 / 0", "ZeroDivisionError"),
+    ("x = [1]", "x = [1", "SyntaxError"),
+    (SENT.format(".to(x.device)"), SENT.format(""), "RuntimeError"),
+    (WIDGET.format("1 / x"), WIDGET.format("x.nothing"), "AttributeError"),
 ]
 
 
-class Standin:
-    """A function or module of the course: knows its signature, takes the arguments, does nothing."""
+def test_a_fault_in_a_cell_is_noticed(tmp_path):
+    def ran(*cells):
+        new = [
+            nbformat.v4.new_code_cell(cell, metadata={"tags": ["raises-exception"] * raises}) for cell, raises in cells
+        ]
+        nbformat.write(nbformat.v4.new_notebook(cells=new), tmp_path / "x.ipynb")
+        return tiny_run(tmp_path / "x.ipynb")
 
-    def __init__(self, real, calls):
-        self.real, self.calls = real, calls
-
-    def __getattr__(self, name):
-        return Standin(getattr(self.real, name), self.calls)
-
-    def __call__(self, *args, **settings):
-        bound = inspect.signature(self.real).bind(*args, **settings)
-        self.calls.append((getattr(self.real, "__name__", "?"), bound.args, bound.kwargs))
-        return MagicMock()
-
-
-class Names(dict):
-    """Whatever a cell has computed before is a stand-in, too."""
-
-    def __missing__(self, name):
-        if hasattr(builtins, name):
-            raise KeyError(name)
-        return MagicMock()
-
-
-def uses(node):
-    return any(isinstance(n, ast.Name) and n.id == "FULL" and isinstance(n.ctx, ast.Load) for n in ast.walk(node))
-
-
-def dependent(tree):
-    """The innermost calls with an argument that depends on FULL, and the other expressions that do."""
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Call) and uses(node):
-            if not any(isinstance(n, ast.Call) and n is not node and uses(n) for n in ast.walk(node)):
-                yield node
-        elif (
-            isinstance(node, ast.Assign)
-            and uses(node)
-            and not any(isinstance(n, ast.Call) and uses(n) for n in ast.walk(node))
-        ):
-            yield node.value
-
-
-def values(source, full):
-    """What the dependent expressions of a notebook's code get or give at one scale."""
-    tree = ast.parse(source)
-    names, calls = Names(FULL=full), []
-    for node in ast.walk(tree):
-        if isinstance(node, (ast.Import, ast.ImportFrom)):
-            found = {}
-            exec(compile(ast.Module([node], []), "imports", "exec"), found)
-            names |= {name: Standin(value, calls) for name, value in found.items() if name != "__builtins__"}
-    given = []
-    for node in dependent(tree):
-        calls.clear()
-        value = eval(compile(ast.Expression(node), "cell", "eval"), {}, names)
-        assert not isinstance(node, ast.Call) or calls, f"{ast.unparse(node)} calls nothing that was imported"
-        given.append(
-            (
-                ast.unparse(node),
-                repr(
-                    [
-                        (
-                            n,
-                            [a for a in args if not isinstance(a, MagicMock)],
-                            {k: v for k, v in settings.items() if not isinstance(v, MagicMock)},
-                        )
-                        for n, args, settings in calls
-                    ]
-                )
-                if calls
-                else repr(value),
-            )
-        )
-    return given
-
-
-def code(path):
-    cells = [cell.source for cell in nbformat.read(path, 4).cells if cell.cell_type == "code"]
-    return "\n".join(cell for cell in cells if not cell.lstrip().startswith("%"))
-
-
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_what_depends_on_the_scale_can_be_called_at_full_scale(path):
-    small, full = values(code(path), False), values(code(path), True)
-    assert full and len(small) == len(full)
-    same = [call for (call, a), (_, b) in zip(small, full) if a == b]
-    assert not same, f"the scale changes nothing in {same}"
-
-
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_every_cell_runs_at_full_scale_on_small_stand_ins(path):
-    run = subprocess.run(
-        [sys.executable, ROOT / "tests" / "full_scale.py", path],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "COURSE_SCALE": "full", "DLM_PROGRESS": "0", "MPLBACKEND": "agg"},
-    )
+    run = ran(*[(cell, raises) for good, bad, _ in FAULTS for cell, raises in ((good, False), (bad, True))])
     assert run.returncode == 0, run.stderr[-3000:]
-    calls = [line for line in run.stdout.splitlines() if line.startswith("asked for")]
-    assert calls, "nothing that depends on the scale was asked for"
-
-
-def test_a_fault_in_the_full_branch_is_noticed():
-    good = "from helpers.course.training import evaluate\nevaluate(model, data, step=step, batch_size=9 if FULL else 3)"
-    assert values(good, False) != values(good, True)
-    with pytest.raises(TypeError, match="batchsize"):
-        values(good.replace("batch_size", "batchsize"), True)
-    assert values("n = 9 if FULL else 3", True) == [("9 if FULL else 3", "9")]
-
-
-def test_the_switch(monkeypatch):
-    for value in ("small", "full"):
-        monkeypatch.setenv("COURSE_SCALE", value)
-        assert scale() == value
-    monkeypatch.setenv("COURSE_SCALE", "huge")
-    with pytest.raises(UserError, match="set it to small or full"):
-        scale()
+    assert all(name in run.stderr for _, _, name in FAULTS)
+    run = ran(("x = 1", False), ("x / 0", False))
+    assert run.returncode == 1 and "x.ipynb, cell 1 raised:\nx / 0" in run.stderr
 
 
 @pytest.mark.parametrize("name", experiments.EXPERIMENTS)
-def test_an_experiment_can_be_asked_for_at_full_scale(name):
-    small, full = experiments.arms(name, "small"), experiments.arms(name, "full")
-    assert full and all(callable(arm) for arm in full.values())
-    assert len(full) >= len(small)
+def test_an_experiment_can_be_asked_for_at_each_scale(name):
+    tiny, small, full = (experiments.arms(name, size) for size in ("tiny", "small", "full"))
+    assert tiny and all(callable(arm) for arm in [*tiny.values(), *small.values(), *full.values()])
+    assert len(tiny) <= len(small) <= len(full)
 
 
 # ---------------------------------------------------------------- what full data is
@@ -177,7 +94,8 @@ def laid_out(monkeypatch, tmp_path):
     ):
         (tmp_path / name).mkdir()
         make(tmp_path / name)
-    for module in (data, yolo_study):
+    real = store.fetch
+    for module in [m for n, m in sys.modules.items() if n.startswith("helpers.") and vars(m).get("fetch") is real]:
         monkeypatch.setattr(module, "fetch", lambda name: tmp_path / name)
     augmentation_study.photographed.cache_clear()
     yield tmp_path
@@ -230,7 +148,7 @@ def test_published_reviews_keep_their_split(laid_out, name, n):
 
 
 def test_scenes_of_all_of_mnist_share_no_digit(monkeypatch):
-    monkeypatch.setattr(scenes, "mnist", full_scale.few_digits(data.mnist))
+    monkeypatch.setattr(scenes, "mnist", full_scale.few_digits)
     scenes._digits.cache_clear()
     try:
         parts = {split: scenes._digits(split, "mnist") for split in scenes.SPLITS}

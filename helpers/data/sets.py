@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from helpers.course.errors import UserError
-from helpers.data.catalogue import FASHION, PHOTOGRAPHS
+from helpers.data.checksums import FASHION, PHOTOGRAPHS
 from helpers.data.store import fetch, find, installed_files, state
 
 if TYPE_CHECKING:

@@ -23,8 +23,3 @@ def test_entries_say_everything(entry):
     if entry.wheel:
         assert re.fullmatch("[0-9a-f]{64}", entry.wheel.sha256)
         assert re.fullmatch(r"[a-z0-9-]+==[0-9.]+", entry.wheel.requirement)
-
-
-def test_no_two_files_share_a_hash():
-    hashes = [file.sha256 for entry in CATALOGUE.values() for file in entry.files]
-    assert len(hashes) == len(set(hashes))

@@ -16,7 +16,7 @@ from local_server import digest, look_alike
 from helpers.course.errors import UserError
 from helpers.data import sets as data
 from helpers.data import store
-from helpers.data.catalogue import FASHION
+from helpers.data.checksums import FASHION
 
 ROOT = Path(__file__).resolve().parents[2]
 
