@@ -152,6 +152,22 @@ def test_make_names_the_python_that_does_not_fit(tmp_path, shown, said):
     assert run.returncode == 2 and said in run.stdout and not (tmp_path / ".venv").exists()
 
 
+@pytest.mark.parametrize(
+    "folder, code, complaint",
+    [
+        ("helpers/course", "def shown(x):\n    return x\n", "ANN201"),
+        ("helpers/data/leaves", "def shown(x):\n    return x\n", "ANN201"),
+        ("helpers/course", "def _inner(x):\n    return x\n", None),
+        ("helpers/yolo", "def shown(x):\n    return x\n", None),
+    ],
+)
+def test_lint_asks_for_types_where_they_are_promised(folder, code, complaint):
+    command = ["ruff", "check", "--output-format", "concise", "--stdin-filename", f"{folder}/new.py", "-"]
+    run = subprocess.run([sys.executable, "-m", *command], cwd=ROOT, input=code, capture_output=True, text=True)
+    assert run.returncode == bool(complaint), run.stdout + run.stderr
+    assert not complaint or complaint in run.stdout
+
+
 def test_make_help_names_every_target():
     text = (ROOT / "Makefile").read_text()
     phony = re.search(r"^\.PHONY: (.*)$", text, re.M)[1].split()

@@ -5,7 +5,6 @@ device. How the full data become training and test sets is checked on folders th
 (tests/full_scale.py). Each experiment has its arms at all three scales.
 """
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -28,13 +27,8 @@ NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 
 
 def tiny_run(path):
-    return subprocess.run(
-        [sys.executable, ROOT / "tests" / "tiny_run.py", path],
-        capture_output=True,
-        text=True,
-        timeout=240,
-        env={**os.environ, "COURSE_SCALE": "tiny", "DLM_PROGRESS": "0", "MPLBACKEND": "agg"},
-    )
+    command = [sys.executable, ROOT / "tests" / "tiny_run.py", path]
+    return subprocess.run(command, capture_output=True, text=True, timeout=240)
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)

@@ -50,6 +50,7 @@ def run(notebook: Path) -> int:
 
 
 if __name__ == "__main__":
+    os.environ |= {"COURSE_SCALE": "tiny", "MPLBACKEND": "agg", "DLM_PROGRESS": "0"}
     sys.path.insert(0, str(ROOT))
     with pretended():
         print("ran", run(Path(sys.argv[1]).resolve()), "cells")
