@@ -162,6 +162,16 @@ def test_what_a_package_names_is_there(name):
         assert getattr(package, one) is not None, f"{name}.{one}"
 
 
+@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md"])
+def test_the_map_shows_every_package_and_notebook(page):
+    table = [line for line in (ROOT / page).read_text(encoding="utf-8").splitlines() if line.startswith("|")]
+    for lecture in LECTURES:
+        notebook = re.search(r"notebooks/(\w+)\.ipynb", importlib.import_module(f"helpers.{lecture}").__doc__)[1]
+        assert (ROOT / "notebooks" / f"{notebook}.ipynb").is_file()
+        assert any(f"`helpers/{lecture}`" in line and f"`{notebook}`" in line for line in table), lecture
+    assert any("`helpers/data`" in line for line in table) and any("`helpers/course`" in line for line in table)
+
+
 def test_help_is_light():
     run = subprocess.run(
         [sys.executable, "-X", "importtime", "-m", "helpers", "--help"], cwd=ROOT, capture_output=True, text=True

@@ -175,7 +175,7 @@ def untar(archive: Path, folder: Path) -> list[Path]:
     def strict(member: tarfile.TarInfo, place: str) -> tarfile.TarInfo:
         if member.islnk() or member.issym():
             raise tarfile.SpecialFileError(member)
-        if member.name.startswith("/"):
+        if member.name.startswith("/") or "\0" in member.name:
             raise tarfile.AbsolutePathError(member)
         kept = tarfile.data_filter(member, place)
         return kept.replace(mode=None, mtime=None, deep=False)  # type: ignore[arg-type]  # None: as any new file

@@ -171,9 +171,9 @@ def test_unpack_and_repair_without_the_network(cache, server, offer, archive, bo
     assert not list(cache.rglob(".tmp-*"))
 
 
-def special(name, kind, target=""):
+def special(name, kind, target="", **headers):
     info = tarfile.TarInfo(name)
-    info.type, info.linkname = kind, target
+    info.type, info.linkname, info.pax_headers = kind, target, headers
     return info
 
 
@@ -198,6 +198,7 @@ EVIL = {  # from a folder outside the cache, the archive
     "tar link": lambda out: make_tar({"": special("set/l", tarfile.SYMTYPE, str(out)), "set/l/evil": b"x"}),
     "tar link that stays inside": lambda out: make_tar({"": special("set/l", tarfile.SYMTYPE, "a.txt")}),
     "tar hard link": lambda out: make_tar({"": special("set/l", tarfile.LNKTYPE, "../../evil")}),
+    "tar null byte": lambda out: make_tar({"": special("set/n", tarfile.REGTYPE, path="set/\0evil")}),
     "tar pipe": lambda out: make_tar({"": special("set/p", tarfile.FIFOTYPE)}),
 }
 
