@@ -14,7 +14,6 @@ from contextlib import contextmanager
 import torch
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 
 DEVICE = torch.device("xpu", 0)  # a kind of device that no machine of ours has
 TO_ITS_FIRST = {"copy_", "set_", "index"}  # operations whose result is where their first tensor is
@@ -25,7 +24,7 @@ _labelled, _limit = {}, 1000  # address -> storage, which keeps the address from
 
 def there(x):
     """Is this tensor on the pretended device?"""
-    return torch._C._has_storage(x) and x.untyped_storage().data_ptr() in _labelled
+    return _address(x) in _labelled
 
 
 def _label(x, on):
@@ -44,30 +43,39 @@ def _label(x, on):
 
 
 def _tensors(*things):
-    return [x for x in tree_leaves(things) if isinstance(x, torch.Tensor)]
+    found = []
+    for x in things:
+        if isinstance(x, torch.Tensor):
+            found.append(x)
+        elif isinstance(x, (list, tuple, dict)):
+            found += _tensors(*(x.values() if isinstance(x, dict) else x))
+    return found
 
 
-def _addresses(tensors):
-    return {x.untyped_storage().data_ptr() for x in tensors if torch._C._has_storage(x)}
+def _address(x):
+    return x.untyped_storage().data_ptr() if torch._C._has_storage(x) else None
 
 
 class _Operations(TorchDispatchMode):
     """Looks at what every operation gets, and labels what it makes."""
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        name, given = func._schema.name.split("::")[1], _tensors(args, kwargs)
-        filled = [x for x in given if x.dim() and x.numel()]
-        on = [there(x) for x in filled]
-        if name not in MIXING and any(on) and not all(on):
-            what = ", ".join(f"{tuple(x.shape)} on {DEVICE if o else 'cpu'}" for x, o in zip(filled, on))
-            raise RuntimeError(f"Expected all tensors to be on the same device, but {name} got {what}")
-        if name == "index" and not there(args[0]) and any(on):
+        name, given, kwargs = func._schema.name.partition("::")[2], _tensors(args, kwargs), kwargs or {}
+        places = [_address(x) for x in given]
+        on = [place in _labelled for place in places]
+        if any(on) and not all(on) and name not in MIXING:
+            filled = [(x, o) for x, o in zip(given, on) if x.dim() and x.numel()]
+            if len({o for _, o in filled}) > 1:
+                what = ", ".join(f"{tuple(x.shape)} on {DEVICE if o else 'cpu'}" for x, o in filled)
+                raise RuntimeError(f"Expected all tensors to be on the same device, but {name} got {what}")
+        if name == "index" and not on[0] and any(o for x, o in zip(given, on) if x.dim() and x.numel()):
             raise RuntimeError("indices should be either on cpu or on the same device as the indexed tensor (cpu)")
-        out = func(*args, **(kwargs or {}))
-        known = _addresses(given)
-        where = there(given[0]) if name in TO_ITS_FIRST else any(map(there, given)) if given else _Functions.inside
+        out = func(*args, **kwargs)
+        where = (on[0] if name in TO_ITS_FIRST else any(on)) if given else _Functions.inside
+        if not where and not _labelled:
+            return out
         for x in _tensors(out):
-            if not _addresses([x]) <= known:
+            if _address(x) not in places:
                 _label(x, where)
         return out
 
@@ -96,14 +104,14 @@ class _Functions(TorchFunctionMode):
             goal = torch.device(kwargs["device"])
             kwargs["device"] = torch.device("cpu") if goal.type == DEVICE.type else goal
         given = _tensors(args, kwargs)
-        _Functions.inside = any(there(x) for x in given if x.dim())
+        _Functions.inside = bool(_labelled) and any(there(x) for x in given if x.dim())
         try:
             out = func(*args, **kwargs)
         finally:
             _Functions.inside = False
         if torch.is_tensor(out) and goal is not None and goal.type in ("cpu", DEVICE.type):
             if there(out) != (goal.type == DEVICE.type):
-                if _addresses([out]) & _addresses(given):  # nothing was copied yet
+                if _address(out) in map(_address, given):  # nothing was copied yet
                     out = out.clone()
                 _label(out, goal.type == DEVICE.type)
         elif func in FROM_NUMBERS and not given:
