@@ -182,7 +182,7 @@ def test_a_judge_decides_which_weights_are_the_best(tmp_path):
         seen[epoch] = {k: v.clone() for k, v in model.state_dict().items()}
         return {"valid_map": marks[epoch]} if epoch in marks else None
 
-    model, result = run(epochs=7, keep="best", monitor="valid_map", judge=judge, out=tmp_path)
+    model, result = run(epochs=7, keep="best", monitor="valid_map", mode="max", judge=judge, out=tmp_path)
     assert [e.get("valid_map") for e in result.history] == [None, 0.3, None, 0.9, None, 0.5, None]
     assert result.best["epoch"] == 4 and all(torch.equal(v, seen[4][k]) for k, v in model.state_dict().items())
 
