@@ -238,3 +238,39 @@ def test_the_model_comes_back_where_the_run_was_refused(tmp_path, monkeypatch):
     with pytest.raises(UserError, match="--resume"):
         run(out=tmp_path)
     assert left
+
+
+def test_a_gradient_scaler_is_part_of_the_run(tmp_path, monkeypatch):
+    """What fp16 on a GPU needs, here on the CPU: its scale is saved, and a step that overflows moves no schedule."""
+    scalers = []
+
+    def with_scaler(device="auto", precision="auto"):
+        acc = devices.engine(device, "no")
+        acc.scaler = torch.amp.GradScaler("cpu", init_scale=2.0**10, growth_interval=4)
+        scalers.append(acc.scaler)
+        return acc
+
+    monkeypatch.setattr(training, "engine", with_scaler)
+
+    def go(epochs, overflow=None, **kw):
+        model, calls = net(), []
+
+        def step_(model, batch):
+            calls.append(1)
+            sums = step(model, batch)
+            sums["loss"].register_hook(lambda grad: grad * (torch.inf if len(calls) == overflow else 1))
+            return sums
+
+        opt = torch.optim.SGD(model.parameters(), 0.1)
+        schedule = torch.optim.lr_scheduler.StepLR(opt, 1, gamma=0.99)
+        kw |= dict(optimizer=opt, scheduler=schedule, schedule_by="step", clip=1.0, device="cpu", batch_size=7)
+        return model, fit(model, blobs(), step=step_, epochs=epochs, **kw)
+
+    whole, _ = go(3)
+    scale = scalers[-1].get_scale()
+    go(1, out=tmp_path)
+    parts, result = go(3, out=tmp_path, resume=True)
+    assert result.resumed_from["epoch"] == 1 and same(whole, parts)
+    assert scalers[-1].get_scale() == scale == 2.0 ** (10 + 45 // 4)
+    _, one = go(1, overflow=3)
+    assert one.last["lr"] == pytest.approx(0.1 * 0.99**14)  # 15 steps, one of them skipped
