@@ -19,6 +19,7 @@ import math
 from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
+from time import monotonic
 from typing import Any, Literal
 
 import torch
@@ -143,7 +144,7 @@ def fit(
     """
     _check(train, valid, epochs, batch_size, accumulate, monitor, patience, keep, judge)
     mode = _mode(monitor, mode)
-    acc = engine(device, precision)
+    started, acc = monotonic(), engine(device, precision)
     facts = {"config": config or {}, "samples": len(train), "batch_size": batch_size, "seed": seed}
     kept = None if out else interrupts.folder(model, optimizer, facts, epochs, label, keep, schedule_by, repr(clip))
     with moved(model, acc.device):
@@ -170,6 +171,7 @@ def fit(
             asks=label if kept else None,
             save_seconds=save_seconds,
             look_every=look_every,
+            started=started,
         )
         run.begin(resume)
         with bar(label, epochs * run.steps) as run.progress, interrupts.interrupts() as run.interrupted:
