@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from helpers.__main__ import app
 from helpers.augmentation import transforms as A
-from helpers.course import devices, training
+from helpers.course import devices, evaluation, training
 from helpers.course.batches import Tensors
 from helpers.embedding import scores as embedding
 from helpers.embedding import tsne
@@ -27,7 +27,8 @@ from helpers.yolo import v1 as yolo_v1
 @pytest.fixture
 def device(monkeypatch):
     """The pretended device, and an engine that takes it."""
-    monkeypatch.setattr(training, "engine", engine_on_it(devices.engine))
+    for module in (training, evaluation):
+        monkeypatch.setattr(module, "engine", engine_on_it(devices.engine))
     with pretended():
         yield DEVICE
 

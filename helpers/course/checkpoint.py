@@ -8,11 +8,14 @@ safetensors file, the rest of the tree into its header as JSON, with a SHA-256 o
 
 import hashlib
 import json
+import os
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_bytes
+from torch import nn
 
 from helpers.course.errors import UserError
 from helpers.course.files import write_atomically
@@ -52,15 +55,15 @@ def _digest(tensors, tree):
     return sha.hexdigest()
 
 
-def save(path, tree):
+def save(path: str | os.PathLike, tree: Any) -> Path:
     """Save a tree of dicts, lists, tensors and JSON values as one `.safetensors` file, always the same bytes."""
-    tensors = {}
+    tensors: dict[str, torch.Tensor] = {}
     text = json.dumps(_split(tree, "", tensors))
     # one entry, not two: safetensors writes several in an order that changes from file to file
     return write_atomically(path, to_bytes(tensors, {"checkpoint": f"{_digest(tensors, text)} {text}"}))
 
 
-def load(path):
+def load(path: str | os.PathLike) -> Any:
     """The tree that `save` wrote, its tensors on the CPU. A damaged or foreign file raises UserError."""
     path = Path(path)
     if not path.is_file():
@@ -77,3 +80,16 @@ def load(path):
     if _digest(tensors, text) != digest:
         raise UserError(f"the checkpoint {path} is damaged (its SHA-256 differs); delete it and train again")
     return _join(json.loads(text), tensors)
+
+
+def save_model(path: str | os.PathLike, model: nn.Module, config: dict[str, Any]) -> Path:
+    """Weights and the JSON config that rebuilds the model, in one hashed file."""
+    return save(path, {"config": config, "model": model.state_dict()})
+
+
+def load_model(path: str | os.PathLike) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+    """(state_dict, config) of a file that `save_model` wrote."""
+    saved = load(path)
+    if "config" not in saved or "model" not in saved:
+        raise UserError(f"{path} holds no model; give the folder that a `train` command wrote")
+    return saved["model"], saved["config"]

@@ -1,17 +1,24 @@
 """The engine under every training: Accelerate, its devices and precisions, and tensors on their way to them."""
 
+from __future__ import annotations
+
 import os
 import sys
 from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import nn
 
 from helpers.course.errors import UserError
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
 
 # ---------------------------------------------------------------- the engine
 
 
-def keep_memory():
+def keep_memory() -> None:
     """Let the C library keep what is freed. It gives large blocks back to the system after each use and gets them
     as new, zeroed pages a moment later: up to a third of the time of a training step on a CPU goes into that.
     """
@@ -24,24 +31,35 @@ def keep_memory():
                 libc.mallopt(option, 2**30)
 
 
-def engine(device="auto", precision="auto"):
+def forget_settings() -> None:
+    """Let the next Accelerator choose its device and precision anew.
+
+    Accelerate keeps both for the whole process and refuses others; a notebook trains many times, with other ones. It
+    has no public call for that: this is the one place where its private `_reset_state` is used. With several
+    processes the group that they form stays.
+    """
+    from accelerate.state import AcceleratorState
+
+    several = int(os.environ.get("WORLD_SIZE", "1")) > 1
+    AcceleratorState._reset_state(reset_partial_state=not several)
+
+
+def engine(device: str = "auto", precision: str = "auto") -> Accelerator:
     """An Accelerator. device: "auto" (CUDA, XPU, MPS, then CPU), "cpu", "cuda", "cuda:1"...;
     precision: "auto" (bf16 on a GPU that has it, fp16 on other CUDA, else fp32), "no", "bf16", "fp16".
     Accelerate's own ACCELERATE_USE_CPU=true and ACCELERATE_TORCH_DEVICE=... say what "auto" is.
     """
     from accelerate import Accelerator
-    from accelerate.state import AcceleratorState, PartialState
+    from accelerate.state import PartialState
     from accelerate.utils import parse_flag_from_env, patch_environment
 
     if precision not in ("auto", "no", "bf16", "fp16"):
         raise UserError(f"precision {precision!r} is not one of auto, no, bf16, fp16")
-    several = int(os.environ.get("WORLD_SIZE", "1")) > 1
-    # Accelerate keeps its settings for the whole process; a notebook trains many times, with other settings
-    AcceleratorState._reset_state(reset_partial_state=not several)
+    forget_settings()
     cpu = device == "cpu" or device == "auto" and parse_flag_from_env("ACCELERATE_USE_CPU")
     if device not in ("auto", "cpu"):
         backend = getattr(torch, device.split(":")[0], None)
-        if not (hasattr(backend, "is_available") and backend.is_available()):
+        if backend is None or not getattr(backend, "is_available", bool)():
             raise UserError(f"there is no device {device!r} on this machine; use auto or cpu")
     asked = {"ACCELERATE_USE_CPU": cpu}  # what was asked for here counts more than what the user's shell says
     if cpu or device != "auto":
@@ -59,14 +77,14 @@ def engine(device="auto", precision="auto"):
         return Accelerator(cpu=cpu, mixed_precision=precision)
 
 
-def move(batch, device):
+def move(batch: Any, device: torch.device | str) -> Any:
     """Tensors of a nested batch on `device`; without waiting where the memory is pinned."""
     from accelerate.utils import send_to_device
 
     return send_to_device(batch, device, non_blocking=True)
 
 
-def moved(model, device):
+def moved(model: nn.Module, device: torch.device | str) -> ExitStack:
     """Put the model on `device`. Leaving the context that is returned puts it back where it was found: the next line
     of a notebook may call the model on tensors that are still there.
     """

@@ -6,14 +6,21 @@ reads between two steps. In a notebook the state of a training without a folder 
 under `runs/interrupted`, and when the same training is started again, `wants_to_go_on` asks.
 """
 
+from __future__ import annotations
+
 import hashlib
 import json
 import shutil
 import signal
 import sys
 import threading
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import torch
 
 FOLDER = Path("runs", "interrupted")  # beside the notebook; git ignores it
 
@@ -26,9 +33,9 @@ class Stopped(KeyboardInterrupt):
 
 
 @contextmanager
-def interrupts():
+def interrupts() -> Iterator[list[bool]]:
     """Inside, the first Ctrl-C only fills the list that is yielded; a second one raises at once."""
-    seen = []
+    seen: list[bool] = []
     if threading.current_thread() is not threading.main_thread():
         yield seen
         return
@@ -54,7 +61,7 @@ def _kernel():
     return getattr(get_ipython(), "kernel", None)
 
 
-def folder(model, optimizer, facts, *more):
+def folder(model: torch.nn.Module, optimizer: torch.optim.Optimizer, facts: dict, *more: Any) -> Path | None:
     """Where an interrupted training of this kind is kept: a folder named by all that must agree, or None outside
     a notebook. The weights themselves are not part of it: they have changed when it is started again.
     """
@@ -66,7 +73,7 @@ def folder(model, optimizer, facts, *more):
     return FOLDER / hashlib.sha256(told.encode()).hexdigest()[:16]
 
 
-def wants_to_go_on(label, at, epochs):
+def wants_to_go_on(label: str, at: dict[str, Any], epochs: int) -> bool:
     """Ask the reader of the notebook; no where nobody can be asked (a test, `make notebooks`)."""
     from IPython.core.error import StdinNotImplementedError
 
@@ -78,6 +85,6 @@ def wants_to_go_on(label, at, epochs):
     return answer.strip().lower() not in ("n", "no")
 
 
-def forget(folder):
+def forget(folder: Path) -> None:
     """Remove what was kept: the training has ended, or begins anew."""
     shutil.rmtree(folder, ignore_errors=True)

@@ -7,15 +7,19 @@ loop over seeds and the training inside it share that one display.
 
 import os
 import sys
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from html import escape
 from importlib import import_module
 from time import monotonic
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 _EMPTY = {"text/html": "", "text/plain": ""}
-_open = []  # the bars that are running now, outermost first
+_open: list["Bar"] = []  # the bars that are running now, outermost first
 # the display of the cell that is running now, and whether something stands in it or in the terminal's line
-_cell = {"id": None, "handle": None, "shown": False}
+_cell: dict[str, Any] = {"id": None, "handle": None, "shown": False}
 
 
 def _kernel_display():
@@ -35,7 +39,7 @@ def _kernel_display():
     return _cell["handle"]
 
 
-def clock(seconds):
+def clock(seconds: float) -> str:
     """`75` -> `1:15`: seconds for people."""
     minutes, rest = divmod(int(seconds), 60)
     hours, minutes = divmod(minutes, 60)
@@ -45,12 +49,12 @@ def clock(seconds):
 class Bar:
     """One bar of `total` steps. `update(done, note)` costs a clock reading unless it is time to redraw."""
 
-    def __init__(self, label, total, every=0.2):
+    def __init__(self, label: str, total: int, every: float = 0.2):
         self.label, self.total, self.every = label, total, every
         self.done, self.note, self.start, self.drawn = 0, "", monotonic(), 0.0
         self.first = 0  # steps that were done before (a resumed run): they took no time now
 
-    def update(self, done, note=None):
+    def update(self, done: int, note: str | None = None) -> None:
         """Say that `done` steps are done; `note` (kept until the next one) stands behind the count."""
         self.done, self.note = done, self.note if note is None else note
         now = monotonic()
@@ -58,7 +62,7 @@ class Bar:
             self.drawn = now
             self._draw(now)
 
-    def text(self, now):
+    def text(self, now: float) -> str:
         """`label 12/80, 0:41 left, note`"""
         passed = max(self.done - self.first, 0)
         left = f", {clock((now - self.start) / passed * (self.total - self.done))} left" if passed else ""
@@ -82,7 +86,7 @@ class Bar:
 
 
 @contextmanager
-def bar(label, total):
+def bar(label: str, total: int) -> Iterator[Bar]:
     """A `Bar` for the length of a `with` block; it disappears at the end, also after an error."""
     one = Bar(label, total)
     _open.append(one)
@@ -99,16 +103,16 @@ def bar(label, total):
                 print("\r\033[K", end="", file=sys.stderr, flush=True)
 
 
-def track(iterable, label="", total=None):
+def track(iterable: Iterable[T], label: str = "", total: int | None = None) -> Iterator[T]:
     """Yield from `iterable` under a bar. `total` is needed where `len(iterable)` does not exist."""
-    total = len(iterable) if total is None else total
+    total = len(iterable) if total is None else total  # type: ignore[arg-type]
     with bar(label, total) as one:
         for done, item in enumerate(iterable, 1):
             yield item
             one.update(done)
 
 
-def load(*modules):
+def load(*modules: str) -> None:
     """Import them under a bar: just after a machine has started that takes a while."""
     with bar("loading", len(modules)) as one:
         for done, name in enumerate(modules):

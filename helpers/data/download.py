@@ -19,7 +19,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path, PureWindowsPath
 
 from helpers.course.errors import UserError
-from helpers.course.files import TEMPORARY, replacing, sha256
+from helpers.course.files import TEMPORARY, WriteError, replacing, sha256, write_atomically
 from helpers.data.catalogue import File, Wheel
 
 STAMPS = ".stamps.json"  # what was hashed before, with size and modification time
@@ -56,9 +56,8 @@ def damaged(folder: Path, expected: dict[str, str], always_hash: bool = False) -
             fresh[name] = stamp
     if fresh != stamps:
         try:
-            with replacing(folder / STAMPS) as temporary:
-                temporary.write_text(json.dumps(fresh))
-        except OSError:
+            write_atomically(folder / STAMPS, json.dumps(fresh).encode())
+        except WriteError:
             pass  # a read-only cache works, it is only hashed each time
     return bad
 
@@ -87,6 +86,8 @@ def download(urls: Sequence[str], path: Path, known: str, progress: bool = True)
                 pooch.HTTPDownloader(progressbar=bar, timeout=30)(url, str(temporary), None)
                 insist(temporary, known, url)
             return
+        except WriteError:  # no mirror can help
+            raise
         except UserError as error:
             reasons.append(str(error))
             refused = True
@@ -253,7 +254,7 @@ def replace_tree(folder: Path, files: Iterable[File]) -> None:
         shutil.rmtree(folder / TREE, ignore_errors=True)
         fresh.chmod(0o755)
         os.replace(fresh, folder / TREE)
-        with replacing(folder / UNPACKED) as temporary:
-            temporary.write_text(json.dumps({f"{TREE}/{name}": value for name, value in hashes.items()}))
+        unpacked = {f"{TREE}/{name}": value for name, value in hashes.items()}
+        write_atomically(folder / UNPACKED, json.dumps(unpacked).encode())
     finally:
         shutil.rmtree(fresh, ignore_errors=True)

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from helpers.course.errors import UserError
-from helpers.course.files import sha256
+from helpers.course.files import WriteError, sha256
 from helpers.data.catalogue import CATALOGUE, Entry
 from helpers.data.download import TREE, Unreachable, complete, damaged, expected, is_complete
 
@@ -79,6 +79,8 @@ def fetch(name: str, progress: bool = True) -> Path:
                     f"data fetch {name}` on one that has, and copy {files} from {name} in its "
                     f"cache into {folder}"
                 ) from error
+            except WriteError:  # `clear_errors` says it
+                raise
             except UserError as error:
                 raise UserError(f"{name}: {error}") from error
     if not place.exists():

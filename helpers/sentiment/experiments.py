@@ -146,6 +146,7 @@ def _padding(length, pooling, epochs, limit, seed):
         keep="best",
         scheduler=torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs),
         monitor="valid_correct",
+        mode="max",
         **CPU,
     )
     return {"accuracy": evaluate(model, sets[2], step=reading_step, **CPU)["correct"]}

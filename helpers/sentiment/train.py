@@ -161,6 +161,7 @@ def _train_reader(kind, size, rows, labels, split, *, seed, epochs, pretrain_epo
         clip=1.0,
         keep="best",
         monitor="valid_correct",
+        mode="max",
         out=out,
         label=kind,
         **shared,

@@ -129,7 +129,7 @@ def train_detector(
         clip=10.0,
         seed=seed,
         config=facts,
-        **({} if valid is None else {"judge": judge, "monitor": "valid_map", "keep": "best"}),
+        **({} if valid is None else {"judge": judge, "monitor": "valid_map", "mode": "max", "keep": "best"}),
         **options,
     )
     return model, result

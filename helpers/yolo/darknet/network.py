@@ -5,7 +5,6 @@ read_weights(network, "yolov3-tiny.weights")
 network.detect(picture)                               # picture (3, H, W) in 0..1
 """
 
-import os
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,6 +12,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from helpers.course import files
 from helpers.course.errors import UserError
 from helpers.data.geometry import letterbox, unletterbox
 from helpers.yolo.darknet import layers
@@ -303,14 +303,10 @@ def write_weights(network, path, header=None):
     path, header = Path(path), header or Header()
     start = np.zeros(1, header.dtype)
     start["version"], start["seen"] = header[:3], header.seen
-    partial = path.with_name(path.name + ".partial")
-    try:
-        with partial.open("wb") as file:
-            file.write(start.tobytes())
-            for _, tensor, matrix in _tensors(network):
-                tensor = tensor.T if matrix and header.transposed else tensor
-                file.write(tensor.detach().cpu().float().contiguous().numpy().astype("<f4").tobytes())
-        os.replace(partial, path)
-    except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise UserError(f"{path}: cannot be written ({error.strerror})") from None
+    if not path.parent.is_dir():
+        raise UserError(f"{path}: cannot be written (there is no folder {path.parent})")
+    with files.replacing(path) as temporary, temporary.open("wb") as file:
+        file.write(start.tobytes())
+        for _, tensor, matrix in _tensors(network):
+            tensor = tensor.T if matrix and header.transposed else tensor
+            file.write(tensor.detach().cpu().float().contiguous().numpy().astype("<f4").tobytes())
