@@ -12,13 +12,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import nn
 
-from helpers.augmentation import functional
-from helpers.augmentation import transforms as A
+from helpers.augmentation import transforms
 from helpers.augmentation.folder import load_folder, write_copies
+from helpers.course.augment import hflip, vflip
 from helpers.course.batches import Tensors, seed_everything
+from helpers.course.classify import classify
 from helpers.course.errors import UserError
 from helpers.course.training import evaluate, fit, predict
 from helpers.data import leaves, store
@@ -53,14 +53,6 @@ class Pixels(nn.Module):
 
     def forward(self, x):  # channels last: a third faster on a CPU, and what a GPU's tensor cores want
         return (x.float() / 127.5 - 1).contiguous(memory_format=torch.channels_last)
-
-
-def classify(model, batch):
-    """Step for `training.fit`: y are classes (B,) or, after mixing, probabilities (B, K)."""
-    x, y = batch
-    logits = model(x)
-    hard = y if y.ndim == 1 else y.argmax(1)
-    return {"loss": F.cross_entropy(logits, y, reduction="sum"), "accuracy": (logits.argmax(1) == hard).sum()}
 
 
 def train(pictures, classes, steps, augment=None, seed=0, batch_size=BATCH, lr=4e-3):
@@ -107,14 +99,14 @@ def gap_augments():
     """{name: augment}: what is compared on leaves. All of it keeps a leaf's label."""
     from torchvision.transforms import v2
 
-    crop, flip = A.RandomCrop(SIDE, padding=4, mode="reflect"), A.RandomFlip(0.5)
+    crop, flip = transforms.RandomCrop(SIDE, padding=4, mode="reflect"), transforms.RandomFlip(0.5)
     return {
         "none": None,
         "crop": crop,
         "flip": flip,
-        "flip + crop": A.Compose(flip, crop),
-        "TrivialAugment": A.PerImage(v2.TrivialAugmentWide()),
-        "MixUp": A.MixUp(len(KINDS), alpha=0.2),
+        "flip + crop": transforms.Compose(flip, crop),
+        "TrivialAugment": transforms.PerImage(v2.TrivialAugmentWide()),
+        "MixUp": transforms.MixUp(len(KINDS), alpha=0.2),
     }
 
 
@@ -127,7 +119,7 @@ def rendered(most, test, seed):
 @lru_cache(maxsize=4)
 def photographed(most, test, seed):
     """The same of PlantVillage's photographs, downloaded. A fresh one may show a leaf that was trained on, too, see
-    `transfer_study.plant_sets`."""
+    `plant_sets` of lecture 06."""
     place, rng = store.fetch("plantvillage"), np.random.default_rng(seed)
     names = dict(zip(leaves.CLASSES, leaves.folders(p.name for p in place.iterdir())))
     files = [rng.permutation([path for path, _ in folder_items(place, [names[kind]])]) for kind in KINDS]
@@ -210,7 +202,7 @@ def leak(scale):
 # ---------------------------------------------------------------- where it hurts
 
 
-class RandomHalfTurn(A.Augment):
+class RandomHalfTurn(transforms.Augment):
     """Turn each picture by 180 degrees with probability p."""
 
     def __init__(self, p=0.5):
@@ -218,14 +210,14 @@ class RandomHalfTurn(A.Augment):
 
     def images(self, x, generator):
         mask = torch.rand(len(x), generator=generator) < self.p
-        return functional.vflip(functional.hflip(x, mask), mask)
+        return vflip(hflip(x, mask), mask)
 
 
 DIGIT_AUGMENTS = {
     "none": None,
-    "shift": A.RandomCrop(28, padding=2),
-    "flip": A.RandomFlip(0.5),
-    "upside down": A.RandomFlip(0.5, vertical=True),
+    "shift": transforms.RandomCrop(28, padding=2),
+    "flip": transforms.RandomFlip(0.5),
+    "upside down": transforms.RandomFlip(0.5, vertical=True),
     "half turn": RandomHalfTurn(0.5),
 }
 

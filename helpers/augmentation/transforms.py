@@ -18,21 +18,17 @@ import math
 import torch
 
 from helpers.augmentation.functional import (
-    _check,
     affine,
     brightness,
     contrast,
-    crop,
     cutmix,
     erase,
-    hflip,
     hue,
     mixup,
-    pad,
     saturation,
     soft_labels,
-    vflip,
 )
+from helpers.course.augment import check_images, crop, hflip, pad, vflip
 from helpers.course.errors import UserError
 
 # ---------------------------------------------------------------- random: each picture's own parameters
@@ -182,7 +178,7 @@ class CutMix(Augment):
 
     def __call__(self, batch, generator=None):
         x, y = batch
-        _check(x)
+        check_images(x)
         H, W = x.shape[-2:]
         side = (1 - _beta(x, self.alpha, generator)).sqrt()
         corners = []
@@ -203,7 +199,7 @@ class PerImage(Augment):
         self.transform = transform
 
     def images(self, x, generator):
-        _check(x)
+        check_images(x)
         seed = torch.randint(2**62, (), generator=generator, device=generator.device if generator else "cpu")
         with torch.random.fork_rng(devices=[]):
             torch.random.default_generator.manual_seed(int(seed))

@@ -1,7 +1,7 @@
-"""Few numbers for many: principal components, and scores for a picture of high-dimensional points.
+"""Few numbers for many: principal components, and scores for a map of high-dimensional points.
 
 Nobody scores their t-SNE plots. Three scores, from local to global: do the neighbours in the
-picture belong to the same class (`knn_accuracy`), were they neighbours before
+map belong to the same class (`knn_accuracy`), were they neighbours before
 (`trustworthiness`), and do far classes stay far (`centroid_correlation`)?
 """
 
@@ -58,7 +58,7 @@ def pca(x, k):
     """The k principal components of the points `x` (N, ...), in closed form; a `PCA`.
 
     X = U S V^T for the centred points X: the rows of V^T are the components, S²/N the variances. The sign of
-    a component is free; here its largest entry is positive, so that every machine draws the same picture.
+    a component is free; here its largest entry is positive, so that every machine draws the same map.
     Raises UserError where k is not in 1..min(N, D).
     """
     x = points(x, what="PCA")
@@ -74,7 +74,7 @@ def pca(x, k):
     return PCA(x @ vt.T, vt, mean, s.square() / n)
 
 
-# ---------------------------------------------------------------- scores of a picture
+# ---------------------------------------------------------------- scores of a map
 
 
 def knn_accuracy(x, labels, test_x=None, test_labels=None, k=10):
@@ -105,7 +105,7 @@ def knn_accuracy(x, labels, test_x=None, test_labels=None, k=10):
 
 
 def trustworthiness(x, y, k=12):
-    """How far the k nearest neighbours in the picture `y` (N, K) were near in `x` (N, ...): 0 to 1 (all).
+    """How far the k nearest neighbours in the map `y` (N, K) were near in `x` (N, ...): 0 to 1 (all).
 
     scikit-learn's, after Venna and Kaski (2001). Memory: O(N²).
     """
@@ -120,7 +120,7 @@ def trustworthiness(x, y, k=12):
 def centroid_correlation(x, y, labels):
     """Spearman's rank correlation, over pairs of classes, of the distances of their means in `x` and in `y`.
 
-    1: the picture keeps the order of all class distances (its global structure); near 0: it says nothing
+    1: the map keeps the order of all class distances (its global structure); near 0: it says nothing
     about them.
     """
     from scipy.stats import spearmanr

@@ -10,12 +10,13 @@ import numpy as np
 import torch
 
 from helpers.course.batches import Tensors
+from helpers.course.classify import classify
 from helpers.course.training import evaluate
 from helpers.data import leaves, store
 from helpers.data import sets as data
 from helpers.data.images import PictureFolder, class_folder, split
 from helpers.transfer.model import Classifier, blocks
-from helpers.transfer.train import classify, train_classifier
+from helpers.transfer.train import train_classifier
 
 SIZE = 64
 

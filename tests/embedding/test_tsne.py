@@ -149,7 +149,7 @@ def test_gradient_runs_where_its_inputs_are():
     p, y = torch.empty(50, 50, device="meta"), torch.empty(50, 2, device="meta")
     assert t.gradient(p, y).device.type == "meta" and t.gradient(p, y).shape == (50, 2)
     assert t.kl_divergence(p, y).device.type == "meta"
-    assert t.start(torch.rand(9, 4), "random").device.type == "cpu"
+    assert t.initial_map(torch.rand(9, 4), "random").device.type == "cpu"
 
 
 # ---------------------------------------------------------------- the descent
@@ -186,7 +186,7 @@ def test_as_good_as_open_tsne_from_the_same_p_and_start_on_all_digits(digits):
     x, labels = digits
     affinities = PerplexityBasedNN(x.numpy(), perplexity=30, method="exact")
     p = torch.tensor(affinities.P.toarray())
-    y0 = t.start(x)
+    y0 = t.initial_map(x)
     theirs = TSNEEmbedding(y0.numpy(), affinities, negative_gradient_method="bh")
     theirs = theirs.optimize(250, exaggeration=12, momentum=0.5).optimize(750, momentum=0.8)
     theirs = torch.tensor(np.asarray(theirs))
@@ -207,8 +207,8 @@ def test_a_pca_start_keeps_the_global_structure_which_random_ones_lose():
     x[:, :2] += 10 * torch.stack([labels // 3, labels % 3], 1)
     p = t.joint_probabilities(x, 10)
     score = lambda y: centroid_correlation(x, t.optimise(p, y, 500)[0], labels)
-    assert score(t.start(x)) > 0.9
-    assert max(score(t.start(x, "random", seed)) for seed in range(3)) < 0.7
+    assert score(t.initial_map(x)) > 0.9
+    assert max(score(t.initial_map(x, "random", seed)) for seed in range(3)) < 0.7
 
 
 def test_history_and_frames(digits):
@@ -217,7 +217,7 @@ def test_history_and_frames(digits):
     assert history.iteration == [0, 50, 100, 120]
     assert history.frames.shape == (4, 200, 2)
     torch.testing.assert_close(history.frames[-1], y)
-    torch.testing.assert_close(history.frames[0], t.start(x).float())
+    torch.testing.assert_close(history.frames[0], t.initial_map(x).float())
     p = t.joint_probabilities(x, dtype=torch.float64)
     for kl, frame in zip(history.kl, history.frames):
         assert kl == pytest.approx(plain_kl(p, frame.double()).item(), rel=1e-4)
