@@ -23,6 +23,8 @@ from pathlib import Path
 
 import nbformat
 
+from helpers.course.files import write_atomically
+
 ROOT = Path(__file__).parents[1]
 VERSIONS = ("torch", "torchvision", "numpy")  # named in the stamp, after Python
 KEEP = ("tags", "jupyter", "slideshow")  # metadata of a cell that mean something
@@ -194,9 +196,7 @@ def main(arguments):
                 failed += 1
             continue
         if new != old:
-            part = path.with_suffix(".part")
-            part.write_text(new, encoding="utf-8", newline="\n")
-            os.replace(part, path)
+            write_atomically(path, new.encode())
         ran = "" if options else f", ran in {nb.metadata['verified']['seconds']} s"
         print(f"{path}: {len(new) / 1e6:.2f} MB{ran}")
     if not options and not failed:

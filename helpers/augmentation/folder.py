@@ -17,6 +17,7 @@ import numpy as np
 import torch
 
 from helpers.course.errors import UserError
+from helpers.course.files import TEMPORARY, sha256, write_atomically
 from helpers.course.progress import track
 from helpers.data.images import EXTENSIONS, read_image
 
@@ -30,10 +31,6 @@ class _Source(NamedTuple):
     label: str
     name: str  # the source id: the path below the folder
     digest: str  # SHA-256 of the file
-
-
-def _sha256(path):
-    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _folders(folder):
@@ -56,7 +53,7 @@ def _scan(folder):
             for path in paths:
                 name = path.relative_to(folder).as_posix()
                 try:
-                    sources.append(_Source(path, split, label.name, name, _sha256(path)))
+                    sources.append(_Source(path, split, label.name, name, sha256(path)))
                 except OSError as error:
                     raise UserError(f"{path} cannot be read ({error.strerror})") from None
     return sources
@@ -116,10 +113,8 @@ def _files_of(source, copies, ending):
 
 
 def _write(path, data):
-    """All of the file or nothing of it."""
-    part = path.with_name(path.name + ".part")
-    part.write_bytes(data)
-    os.replace(part, path)
+    """All of a picture or nothing of it. The manifest has its hash: what a power cut takes is made anew."""
+    write_atomically(path, data, durable=False)
 
 
 # ---------------------------------------------------------------- the manifest
@@ -161,8 +156,10 @@ def _prepare(out, settings, planned, force):
     earlier = {} if force else {file: row for file, row in earlier.items() if file in planned}
     for place in sorted({(out / file).parent for file in planned}):
         place.mkdir(parents=True, exist_ok=True)
-    _write(note, text)
-    _write(table, _csv(earlier.values()))
+        for leftover in place.glob(TEMPORARY + "*"):  # of a process that was killed
+            leftover.unlink()
+    write_atomically(note, text)
+    write_atomically(table, _csv(earlier.values()))
     return earlier
 
 
@@ -232,7 +229,7 @@ def write_copies(
         for k, file in _files_of(source, copies, ending):
             row, path = earlier.get(file), out / file
             known = row is not None and row["source_sha256"] == source.digest and path.exists()
-            if not (known and _sha256(path) == row["sha256"]):
+            if not (known and sha256(path) == row["sha256"]):
                 if picture is None:  # RGB, whatever the file holds; OpenCV's order of channels is B, G, R
                     picture = cv2.cvtColor(read_image(source.path), cv2.COLOR_RGB2BGR)
                 h, w = picture.shape[:2]
@@ -266,7 +263,7 @@ def write_copies(
                 if new:
                     journal.writerows(rows)
                     lines.flush()
-        _write(out / "manifest.csv", _csv(everything))
+        write_atomically(out / "manifest.csv", _csv(everything))
     except OSError as error:
         where = error.filename or out
         raise UserError(

@@ -19,7 +19,7 @@ import zlib
 from pathlib import Path, PurePosixPath
 
 from helpers.course.errors import UserError
-from helpers.course.files import TEMPORARY, replacing, sha256
+from helpers.course.files import TEMPORARY, WriteError, replacing, sha256, write_atomically
 
 STAMPS = ".stamps.json"  # what was hashed before, with size and modification time
 
@@ -59,9 +59,8 @@ def damaged(folder, expected, always_hash=False):
             fresh[name] = stamp
     if fresh != stamps:
         try:
-            with replacing(folder / STAMPS) as temporary:
-                temporary.write_text(json.dumps(fresh))
-        except OSError:
+            write_atomically(folder / STAMPS, json.dumps(fresh).encode())
+        except WriteError:
             pass  # a read-only cache works, it is only hashed each time
     return bad
 
@@ -90,6 +89,8 @@ def download(urls, path, known, progress=True):
                 pooch.HTTPDownloader(progressbar=bar, timeout=30)(url, str(temporary), None)
                 insist(temporary, known, url)
             return
+        except WriteError:  # no mirror can help
+            raise
         except UserError as error:
             reasons.append(str(error))
             refused = True
@@ -255,7 +256,7 @@ def replace_tree(folder, files):
         shutil.rmtree(folder / TREE, ignore_errors=True)
         fresh.chmod(0o755)
         os.replace(fresh, folder / TREE)
-        with replacing(folder / UNPACKED) as temporary:
-            temporary.write_text(json.dumps({f"{TREE}/{name}": value for name, value in hashes.items()}))
+        unpacked = {f"{TREE}/{name}": value for name, value in hashes.items()}
+        write_atomically(folder / UNPACKED, json.dumps(unpacked).encode())
     finally:
         shutil.rmtree(fresh, ignore_errors=True)

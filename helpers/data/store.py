@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from helpers.course.errors import UserError
-from helpers.course.files import sha256
+from helpers.course.files import WriteError, sha256
 from helpers.data.catalogue import CATALOGUE
 from helpers.data.download import TREE, Unreachable, complete, damaged, expected, is_complete
 
@@ -78,6 +78,8 @@ def fetch(name, progress=True):
                     f"data fetch {name}` on one that has, and copy {files} from {name} in its "
                     f"cache into {folder}"
                 ) from error
+            except WriteError:  # `clear_errors` says it
+                raise
             except UserError as error:
                 raise UserError(f"{name}: {error}") from error
     if not place.exists():
