@@ -203,7 +203,7 @@ class PerImage(Augment):
         seed = torch.randint(2**62, (), generator=generator, device=generator.device if generator else "cpu")
         with torch.random.fork_rng(devices=[]):
             torch.random.default_generator.manual_seed(int(seed))
-            return torch.stack([self.transform(picture) for picture in x])
+            return torch.stack([self.transform(image) for image in x])
 
 
 @torch.no_grad()

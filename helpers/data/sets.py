@@ -38,6 +38,22 @@ def mnist5k():
     return np.ascontiguousarray(table[:, :-1]).reshape(-1, 28, 28), table[:, -1].astype(np.int64)
 
 
+def split_digits(images, labels, per_class, test, seed):
+    """(images, labels) to train on, `per_class` of each class, and `test` others, the same share of each class.
+
+    Images (N, ...), labels (N,); the training images in random order within a class, the classes one after the other.
+    Drawn by `seed`.
+    """
+    import numpy as np
+
+    from helpers.data.images import split
+
+    pool, held = split(labels, test / len(labels), seed)
+    pool = np.random.default_rng(seed).permutation(pool)
+    rows = np.concatenate([pool[labels[pool] == c][:per_class] for c in np.unique(labels)])
+    return (images[rows], labels[rows]), (images[held], labels[held])
+
+
 def photographs():
     """Real photographs {name: (H, W, 3) uint8 RGB}; the grey ones have three equal channels.
 

@@ -156,7 +156,7 @@ def spoil(name, pets, tmp_path):
     if name == "no path":
         return ("folder:", out), "needs a path"
     if name == "missing":
-        return (f"folder:{tmp_path / 'nowhere'}", out), "nowhere is no folder"
+        return (f"folder:{tmp_path / 'nowhere'}", out), "there is no folder"
     if name == "empty class":
         (pets / "newt").mkdir()
         return (data, out), "newt holds no picture"

@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 from helpers.__main__ import app
 from helpers.augmentation import experiments as study
 from helpers.course.batches import Tensors
+from helpers.course.classify import classify
 from helpers.course.experiments import EXPERIMENTS, Record, arms
 
 NAMES = [name for name in EXPERIMENTS if name.startswith("augmentation-")]
@@ -92,4 +93,4 @@ def test_the_step_leaves_nothing_on_the_cpu():
     model = study.network(3).to("meta")
     x, y = torch.zeros(4, 3, 32, 32, dtype=torch.uint8, device="meta"), torch.zeros(4, dtype=torch.int64, device="meta")
     for labels in (y, torch.zeros(4, 3, device="meta")):
-        assert {v.device.type for v in study.classify(model, (x, labels)).values()} == {"meta"}
+        assert {v.device.type for v in classify(model, (x, labels)).values()} == {"meta"}
