@@ -181,13 +181,13 @@ def _leak(order, per_class, copies, test, steps, seed):
         write_copies(folder, out, copies, seed, valid=0 if first else 0.25, progress=False)
         train_set = load_folder(out, "train")
         valid_set = train_set if first else load_folder(out, "val")
-    rows, held = split(train_set.labels.tolist(), 0.25, seed) if first else (slice(None), slice(None))
+    rows, valid_rows = split(train_set.labels.tolist(), 0.25, seed) if first else (slice(None), slice(None))
     model = train(Tensors(train_set.images[rows], train_set.labels[rows]), len(KINDS), steps, seed=seed, batch_size=50)
     known = set(np.array(train_set.sources)[rows])
     return {
-        "valid": accuracy(model, Tensors(valid_set.images[held], valid_set.labels[held])),
+        "valid": accuracy(model, Tensors(valid_set.images[valid_rows], valid_set.labels[valid_rows])),
         "fresh": accuracy(model, fresh),
-        "shared": float(np.mean([source in known for source in np.array(valid_set.sources)[held]])),
+        "shared": float(np.mean([source in known for source in np.array(valid_set.sources)[valid_rows]])),
     }
 
 

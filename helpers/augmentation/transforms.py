@@ -204,14 +204,3 @@ class PerImage(Augment):
         with torch.random.fork_rng(devices=[]):
             torch.random.default_generator.manual_seed(int(seed))
             return torch.stack([self.transform(image) for image in x])
-
-
-@torch.no_grad()
-def tta(model, x, views=(lambda x: x, lambda x: x.flip(-1))):
-    """Test-time augmentation: class probabilities (B, K), the mean over several views of x (B, C, H, W).
-    The default views are the picture and its mirror image, which make an answer that no mirror changes."""
-    was_training = model.training
-    model.eval()
-    out = sum(model(view(x)).softmax(1) for view in views) / len(views)
-    model.train(was_training)
-    return out

@@ -48,10 +48,10 @@ def split_digits(images, labels, per_class, test, seed):
 
     from helpers.data.images import split
 
-    pool, held = split(labels, test / len(labels), seed)
+    pool, test_rows = split(labels, test / len(labels), seed)
     pool = np.random.default_rng(seed).permutation(pool)
     rows = np.concatenate([pool[labels[pool] == c][:per_class] for c in np.unique(labels)])
-    return (images[rows], labels[rows]), (images[held], labels[held])
+    return (images[rows], labels[rows]), (images[test_rows], labels[test_rows])
 
 
 def photographs():

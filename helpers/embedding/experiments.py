@@ -11,15 +11,9 @@ import torch
 
 from helpers.data import sets
 from helpers.embedding import autoencoder
-from helpers.embedding.scores import centroid_correlation, knn_accuracy, pca, trustworthiness
+from helpers.embedding.scores import centroid_correlation, knn_accuracy, pca, squared_error, trustworthiness
 from helpers.embedding.train import fit_images, splits
 from helpers.embedding.tsne import tsne
-
-
-def errors(images, reconstructions):
-    """Squared error (N,) of each picture, a sum over pixels."""
-    return (images.flatten(1) - reconstructions.flatten(1)).square().sum(1)
-
 
 # ---------------------------------------------------------------- what a code of width k holds
 
@@ -65,16 +59,16 @@ def _width(kind, k, epochs, train, seed):
         model = autoencoder.build(kind, x.shape[1:], k)
         fit_images(model, x, epochs=epochs, batch_size=64, lr=3e-3, seed=seed)
         encode, reconstruct = partial(autoencoder.encode, model), partial(autoencoder.reconstruct, model)
-    normal = errors(test, reconstruct(test))
+    normal = squared_error(test, reconstruct(test))
     return {"error": normal.mean().item(), "knn": knn_accuracy(encode(x), labels, encode(test), test_labels)} | {
-        f"auc {name}": roc_auc(normal, errors(z, reconstruct(z))) for name, z in unlike.items()
+        f"auc {name}": roc_auc(normal, squared_error(z, reconstruct(z))) for name, z in unlike.items()
     }
 
 
 def widths(scale):
     """Dense autoencoder against PCA at the same width, and the raw pixels; digits of 28 x 28."""
     epochs, train, ks = {
-        "tiny": (1, 200, (2,)),
+        "tiny": (1, 200, (8,)),
         "small": (20, 4000, (2, 4, 8, 16, 32, 64)),
         "full": (300, 4000, (2, 4, 8, 16, 32, 64)),
     }[scale]

@@ -74,6 +74,11 @@ def pca(x, k):
     return PCA(x @ vt.T, vt, mean, s.square() / n)
 
 
+def squared_error(x, y):
+    """Squared error (N,) of each of the images or points `y` (N, ...) against `x`: a sum over pixels."""
+    return (x.flatten(1) - y.flatten(1)).square().sum(1)
+
+
 # ---------------------------------------------------------------- scores of a map
 
 
@@ -84,18 +89,18 @@ def knn_accuracy(x, labels, test_x=None, test_labels=None, k=10):
     one left out of its own neighbours.
     """
     x, labels = points(x, what="k-NN"), torch.as_tensor(labels)
-    others = test_x is None
-    q = x if others else points(test_x, what="k-NN")
-    answer = labels if others else torch.as_tensor(test_labels)
-    if not 1 <= k <= len(x) - others:
-        raise UserError(f"{k} neighbours are not in 1 to {len(x) - others}: k-NN has only {len(x)} points")
+    leave_one_out = test_x is None
+    q = x if leave_one_out else points(test_x, what="k-NN")
+    answer = labels if leave_one_out else torch.as_tensor(test_labels)
+    if not 1 <= k <= len(x) - leave_one_out:
+        raise UserError(f"{k} neighbours are not in 1 to {len(x) - leave_one_out}: k-NN has only {len(x)} points")
     if len(labels) != len(x) or len(answer) != len(q):
         raise UserError(f"k-NN needs a label a point: {len(labels)}, {len(answer)} for {len(x)}, {len(q)}")
     labels, answer, right = labels.to(x.device), answer.to(x.device), 0
     classes = int(labels.max()) + 1
     for rows in torch.arange(len(q), device=x.device).split(max(1, 2**22 // len(x))):
         d = torch.cdist(q[rows], x)  # (B, N)
-        if others:
+        if leave_one_out:
             d[torch.arange(len(rows), device=x.device), rows] = torch.inf
         near = labels[d.topk(k, largest=False).indices]  # (B, k)
         votes = torch.zeros(len(rows), classes, dtype=torch.long, device=x.device)

@@ -39,8 +39,8 @@ def test_copies_and_back(tmp_path):
     loaded, theirs = folder.load_folder(out), ImageFolder(out / "train")
     assert loaded.classes == theirs.classes and loaded.labels.tolist() == theirs.targets
     assert loaded.images.shape == (64, 3, 24, 32) and loaded.images.dtype == torch.uint8
-    for x, (picture, _) in zip(loaded.images, theirs):
-        assert np.array_equal(x.permute(1, 2, 0), np.asarray(picture))
+    for x, (image, _) in zip(loaded.images, theirs):
+        assert np.array_equal(x.permute(1, 2, 0), np.asarray(image))
     assert set(loaded.sources) == sides["train"]
     assert set(folder.load_folder(out, "val").sources) == sides["val"]
 

@@ -71,8 +71,8 @@ def test_affine_is_torchvision():
     angle, scale, shear = 360 * u[0] - 180, 0.5 + u[1], 60 * u[2] - 30
     dx, dy = (20 * u[3:] - 10).round()
 
-    def theirs(picture, angle, dx, dy, scale, shear):
-        return V.affine(picture, angle, [int(dx), int(dy)], scale, [shear, 0.0], v2.InterpolationMode.BILINEAR)
+    def theirs(image, angle, dx, dy, scale, shear):
+        return V.affine(image, angle, [int(dx), int(dy)], scale, [shear, 0.0], v2.InterpolationMode.BILINEAR)
 
     off = functional.affine(x, angle, dx, dy, scale, shear).int() - each(theirs, x, angle, dx, dy, scale, shear).int()
     assert off.abs().max() <= 1 and (off != 0).double().mean() < 1e-3

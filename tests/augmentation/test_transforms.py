@@ -5,7 +5,6 @@ import math
 import numpy as np
 import pytest
 import torch
-import torch.nn.functional as F
 from random_images import generator, images
 from scipy import stats
 from torchvision import tv_tensors
@@ -249,21 +248,6 @@ def test_per_image_is_torchvision():
     ours = transforms.PerImage(transform)(x, generator(5))
     torch.manual_seed(int(torch.randint(2**62, (), generator=generator(5))))
     assert torch.equal(ours, torch.stack([transform(p) for p in x]))
-
-
-def test_tta_is_the_mean_of_the_views():
-    torch.manual_seed(0)
-    layers = torch.nn.Flatten(), torch.nn.Linear(3 * 20 * 28, 4), torch.nn.Dropout(0.5)
-    model = torch.nn.Sequential(*layers).train()
-    x = images() / 255
-    p = transforms.tta(model, x)
-    assert model.training
-    model.eval()
-    wanted = (F.softmax(model(x), 1) + F.softmax(model(x.flip(-1)), 1)) / 2
-    torch.testing.assert_close(p, wanted)
-    assert torch.equal(transforms.tta(model, x.flip(-1)), p)  # no mirror changes the answer
-    torch.testing.assert_close(transforms.tta(model, x, views=[lambda x: x]), F.softmax(model(x), 1))
-    assert not p.requires_grad
 
 
 # ---------------------------------------------------------------- errors

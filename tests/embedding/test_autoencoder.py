@@ -84,7 +84,7 @@ def test_losses_are_the_written_formulas():
     assert torch.equal(sums["loss"], sums["squared_error"])
 
 
-def test_denoising_asks_for_the_clean_picture():
+def test_denoising_asks_for_the_clean_image():
     x = torch.rand(500, 1, 8, 8)
     source, target = ae.denoising((x,), torch.Generator().manual_seed(0), 0.1)
     again, _ = ae.denoising((x,), torch.Generator().manual_seed(0), 0.1)

@@ -8,12 +8,6 @@ from helpers.data.sets import photographs
 from helpers.embedding import experiments
 
 
-def test_errors_are_sums_over_pixels():
-    a, b = torch.rand(5, 1, 4, 4), torch.rand(5, 1, 4, 4)
-    wanted = [sum((p - q) ** 2 for p, q in zip(x.flatten().tolist(), y.flatten().tolist())) for x, y in zip(a, b)]
-    np.testing.assert_allclose(experiments.errors(a, b), wanted, rtol=1e-5)
-
-
 def test_patches_are_cut_from_the_photographs():
     first = experiments.patches(12, 3)
     assert first.shape == (12, 1, 28, 28) and 0 <= first.min() and first.max() <= 1

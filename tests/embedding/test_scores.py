@@ -37,11 +37,17 @@ def test_pca_error_is_the_sum_of_the_discarded_variances(digits):
     torch.testing.assert_close(error, p.variances[7:].sum(), rtol=1e-12, atol=0)
 
 
-def test_pca_takes_constant_columns_and_pictures(digits):
+def test_pca_takes_constant_columns_and_images(digits):
     x = torch.tensor(digits[0]).float().view(-1, 1, 8, 8)
     p = embedding.pca(torch.cat([x, torch.ones_like(x)], 1), 3)
     assert p.codes.shape == (600, 3) and torch.isfinite(p.codes).all()
     torch.testing.assert_close(p.codes.abs(), embedding.pca(x, 3).codes.abs())
+
+
+def test_squared_error_is_a_sum_over_pixels():
+    a, b = torch.rand(5, 1, 4, 4), torch.rand(5, 1, 4, 4)
+    wanted = [sum((p - q) ** 2 for p, q in zip(x.flatten().tolist(), y.flatten().tolist())) for x, y in zip(a, b)]
+    np.testing.assert_allclose(embedding.squared_error(a, b), wanted, rtol=1e-5)
 
 
 @pytest.mark.parametrize("k", [1, 3, 10])

@@ -54,7 +54,7 @@ def test_a_linear_autoencoder_trained_to_the_end_is_pca(digits, k, seed):
 # ---------------------------------------------------------------- training
 
 
-def test_training_beats_the_mean_picture_on_new_ones(digits, trained):
+def test_training_beats_the_mean_image_on_new_ones(digits, trained):
     model, result = trained
     test = digits["test"][0]
     mean = (digits["train"][0].mean(0) - test).square().flatten(1).sum(1).mean()

@@ -137,7 +137,7 @@ def test_exaggeration_multiplies_the_attraction_only():
     torch.testing.assert_close(t.gradient(p, y.detach(), 12.0), auto, rtol=1e-9, atol=1e-12)
 
 
-def test_float32_gradient_is_the_float64_one_on_a_real_picture(digits):
+def test_float32_gradient_is_the_float64_one_on_a_real_map(digits):
     x = digits[0][:500]
     y, _ = t.tsne(x, n_iter=300)
     exact = t.gradient(t.joint_probabilities(x, dtype=torch.float64), y.double())
@@ -237,7 +237,7 @@ def test_the_seed_decides_and_nothing_else(digits):
     assert not torch.equal(d, e)
 
 
-def test_pictures_arrays_and_own_starts_are_taken(digits):
+def test_images_arrays_and_own_maps_are_taken(digits):
     x = digits[0][:60].float()
     a, _ = t.tsne(x, 8, 30)
     b, _ = t.tsne(x.view(60, 1, 8, 8).numpy(), 8, 30)
