@@ -128,7 +128,7 @@ class ColorJitter(Augment):
 
     def __init__(self, brightness=0.0, contrast=0.0, saturation=0.0, hue=0.0):
         if not 0 <= hue <= 0.5:
-            raise UserError(f"hue is a part of the colour circle, 0 to 0.5, not {hue}")
+            raise UserError(f"hue must be a part of the colour circle, 0 to 0.5; got {hue}")
         self.amounts, self.hue = (brightness, contrast, saturation), hue
 
     def images(self, x, generator):

@@ -44,7 +44,7 @@ def pad(x, margin, mode="constant", fill=0):
     if mode == "constant":
         return F.pad(x, (margin,) * 4, value=fill)
     if mode != "reflect":
-        raise UserError(f"padding mode {mode!r} is not one of constant, reflect")
+        raise UserError(f"padding mode must be constant or reflect; got {mode!r}")
     for dim in (2, 3):
         n = x.shape[dim]
         if margin >= n:

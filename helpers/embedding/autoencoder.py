@@ -61,7 +61,7 @@ def conv(shape, latent, loss="bce"):
     """
     c, h, w = shape
     if h % 4 or w % 4:
-        raise UserError(f"the convolutional autoencoder halves pictures twice: {h} x {w} is not divisible by 4")
+        raise UserError(f"a convolutional autoencoder needs height and width divisible by 4; got {h} x {w}")
     encoder = nn.Sequential(  # (B, C, H, W)
         nn.Conv2d(c, 16, 3, stride=2, padding=1),
         nn.ReLU(),  # (B, 16, H/2, W/2)
@@ -101,7 +101,7 @@ def build(kind, shape, latent, loss=None):
     if loss not in (None, "bce", "mse"):
         raise UserError(f"there is no loss {loss!r}; choose bce (pixels in [0, 1]) or mse")
     if latent < 1:
-        raise UserError(f"a code needs at least 1 number, not {latent}")
+        raise UserError(f"latent must be 1 or more; got {latent}")
     return MODELS[kind](tuple(shape), latent, **({"loss": loss} if loss else {}))
 
 
@@ -114,7 +114,7 @@ def load(path):
     """The model that `save` wrote."""
     weights, config = load_model(path)
     if set(config) != {"kind", "shape", "latent", "loss"}:
-        raise UserError(f"{path} holds no autoencoder")
+        raise UserError(f"{path} holds no autoencoder: give a file that `autoencoder train` wrote")
     model = build(**config)
     model.load_state_dict(weights)
     return model.eval()
@@ -157,7 +157,7 @@ def to_images(x):
     if x.ndim == 3:
         x = x.unsqueeze(1)
     if x.ndim != 4 or x.numel() == 0:
-        raise UserError(f"there must be a picture or more, of shape (N, C, H, W), not {tuple(x.shape)}")
+        raise UserError(f"images must have the shape (N, C, H, W), with one or more of each; got {tuple(x.shape)}")
     if x.dtype == torch.uint8:
         return x / 255
     low, high = x.min().item(), x.max().item()  # NaN if there is one

@@ -93,9 +93,11 @@ def knn_accuracy(x, labels, test_x=None, test_labels=None, k=10):
     q = x if leave_one_out else points(test_x, what="k-NN")
     answer = labels if leave_one_out else torch.as_tensor(test_labels)
     if not 1 <= k <= len(x) - leave_one_out:
-        raise UserError(f"{k} neighbours are not in 1 to {len(x) - leave_one_out}: k-NN has only {len(x)} points")
+        raise UserError(f"k must be from 1 to {len(x) - leave_one_out}, as k-NN has {len(x)} points; got {k}")
     if len(labels) != len(x) or len(answer) != len(q):
-        raise UserError(f"k-NN needs a label a point: {len(labels)}, {len(answer)} for {len(x)}, {len(q)}")
+        raise UserError(
+            f"k-NN needs one label a point; got {len(labels)} and {len(answer)} for {len(x)} and {len(q)} points"
+        )
     labels, answer, right = labels.to(x.device), answer.to(x.device), 0
     classes = int(labels.max()) + 1
     for rows in torch.arange(len(q), device=x.device).split(max(1, 2**22 // len(x))):
@@ -118,7 +120,7 @@ def trustworthiness(x, y, k=12):
 
     x, y = points(x, what="trustworthiness"), points(y, what="trustworthiness")
     if len(x) != len(y) or not 1 <= k < len(x) / 2:
-        raise UserError(f"trustworthiness needs equally many points, k < N/2: {len(x)}, {len(y)}, k={k}")
+        raise UserError(f"trustworthiness needs N points twice and k < N/2; got {len(x)}, {len(y)} and k = {k}")
     return float(score(x.cpu().numpy(), y.cpu().numpy(), n_neighbors=k))
 
 
@@ -135,8 +137,8 @@ def centroid_correlation(x, y, labels):
     classes = labels.unique()
     if len(classes) < 3 or not len(x) == len(y) == len(labels):
         raise UserError(
-            f"the correlation of class distances needs 3 classes or more and one label a point, "
-            f"not {len(classes)} classes and {len(x)}, {len(y)}, {len(labels)} rows"
+            "the correlation of class distances needs 3 classes or more and one label a point; "
+            f"got {len(classes)} classes and {len(x)}, {len(y)} and {len(labels)} rows"
         )
     pairs = [torch.pdist(torch.stack([z[labels.to(z.device) == c].mean(0) for c in classes])) for z in (x, y)]
     return float(spearmanr(*(d.cpu().numpy() for d in pairs)).statistic)

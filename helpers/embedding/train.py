@@ -55,7 +55,7 @@ def fit_images(model, x, valid=None, *, epochs, noise=0.0, lr=1e-3, batch_size=6
     """
     x = to_images(x)
     if tuple(x.shape[1:]) != tuple(model.config["shape"]):
-        raise UserError(f"the model is for pictures {tuple(model.config['shape'])}, not {tuple(x.shape[1:])}")
+        raise UserError(f"the model takes images of shape {tuple(model.config['shape'])}; got {tuple(x.shape[1:])}")
     if valid is not None:
         clean = to_images(valid)
         valid = Tensors(noisy(clean, noise, torch.Generator().manual_seed(seed)), clean)
@@ -87,7 +87,7 @@ def train(name, latent=16, kind="conv", *, epochs=20, loss=None, noise=0.0, seed
     from accelerate.state import PartialState
 
     if noise < 0:
-        raise UserError(f"noise is a standard deviation of 0 or more, not {noise}")
+        raise UserError(f"noise must be a standard deviation of 0 or more; got {noise}")
     parts, start = splits(name, seed), monotonic()
     (x, labels), (valid, _), (test, test_labels) = parts["train"], parts["valid"], parts["test"]
     torch.manual_seed(seed)

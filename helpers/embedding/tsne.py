@@ -215,7 +215,7 @@ def initial_map(x, init="pca", seed=0):
     if init == "random":
         return 1e-4 * noise
     if init != "pca":
-        raise UserError(f"init is {init!r}: take pca, random or a tensor (N, K)")
+        raise UserError(f"init must be pca, random or a tensor (N, K); got {init!r}")
     codes = pca(x, min(2, *x.shape)).codes
     codes = codes / codes[:, 0].std(correction=0).clamp_min(torch.finfo(x.dtype).tiny)
     return 1e-4 * torch.nn.functional.pad(codes, (0, 2 - codes.shape[1])) + 1e-6 * noise
@@ -232,7 +232,7 @@ def tsne(x, perplexity=30.0, n_iter=1000, *, init="pca", seed=0, **options):
     Raises UserError for bad points (empty, one, NaN), perplexity, init, or a descent that diverged.
     """
     if n_iter < 0:
-        raise UserError(f"{n_iter} iterations are too few")
+        raise UserError(f"n_iter must be 0 or more; got {n_iter}")
     p = joint_probabilities(x, perplexity)
     y = initial_map(x, init, seed) if isinstance(init, str) else points(init, what="the start of t-SNE")
     if len(y) != len(p):

@@ -17,7 +17,7 @@ STRATEGIES = ("scratch", "base", "half", "none")
 def prepare(model, strategy):
     """Freeze what the strategy says: nothing, the whole base, half of its blocks, or its first k blocks."""
     if strategy not in STRATEGIES and not isinstance(strategy, int):
-        raise UserError(f"strategy {strategy!r} is not one of {', '.join(STRATEGIES)} or a number of blocks")
+        raise UserError(f"strategy must be one of {', '.join(STRATEGIES)}, or a number of blocks; got {strategy!r}")
     unfreeze(model)
     if isinstance(strategy, int):
         freeze_first(model.base, strategy)

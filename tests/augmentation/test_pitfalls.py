@@ -122,7 +122,7 @@ def test_arrows_can_be_told_apart():
     assert model.score(xt.flatten(1).numpy() / 255, yt) > 0.9
 
 
-@pytest.mark.parametrize("call, says", [(lambda: pitfalls.arrows(7), "7 is odd")])
+@pytest.mark.parametrize("call, says", [(lambda: pitfalls.arrows(7), "n must be even; got 7")])
 def test_bad_batches_end_in_one_clear_line(call, says):
     with pytest.raises(UserError) as error:
         call()

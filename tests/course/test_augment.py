@@ -92,7 +92,7 @@ def test_flip_and_shift_moves_each_image_by_itself():
         (lambda: augment.hflip(images()[0], torch.ones(3)), "shape (B, C, H, W), not (3, 20, 28)"),
         (lambda: augment.hflip(images().int(), torch.ones(8)), "not torch.int32"),
         (lambda: augment.pad(images(), 20, "reflect"), "reflecting 20 pixels"),
-        (lambda: augment.pad(images(), 2, "circular"), "not one of constant, reflect"),
+        (lambda: augment.pad(images(), 2, "circular"), "must be constant or reflect; got 'circular'"),
     ],
 )
 def test_bad_batches_end_in_one_clear_line(call, says):

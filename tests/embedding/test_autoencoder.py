@@ -154,9 +154,9 @@ def tiny(**config):
     [
         (lambda: tiny(kind="deep"), "no autoencoder 'deep'; choose one of dense, conv, linear"),
         (lambda: tiny(loss="mae"), "no loss 'mae'"),
-        (lambda: tiny(latent=0), "not 0"),
-        (lambda: tiny(kind="conv", shape=(1, 10, 8)), "10 x 8 is not divisible by 4"),
-        (lambda: ae.encode(tiny(), torch.rand(3, 64)), r"not \(3, 64\)"),
+        (lambda: tiny(latent=0), "latent must be 1 or more; got 0"),
+        (lambda: tiny(kind="conv", shape=(1, 10, 8)), "divisible by 4; got 10 x 8"),
+        (lambda: ae.encode(tiny(), torch.rand(3, 64)), r"got \(3, 64\)"),
     ],
 )
 def test_errors_are_one_clear_line(call, words):

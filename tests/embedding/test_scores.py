@@ -98,10 +98,13 @@ def test_centroid_correlation(digits):
         (lambda: embedding.points(torch.empty(3, 0)), "empty set"),
         (lambda: embedding.pca(torch.rand(5, 3), 4), "1 to 3 components, not 4"),
         (lambda: embedding.pca(torch.rand(5, 3), 0), "not 0"),
-        (lambda: embedding.knn_accuracy(torch.rand(5, 3), [0, 1, 0, 1, 0], k=5), "5 neighbours"),
-        (lambda: embedding.knn_accuracy(torch.rand(5, 3), [0, 1], k=2), "label a point"),
-        (lambda: embedding.trustworthiness(torch.rand(9, 3), torch.rand(8, 2), 2), "9, 8"),
-        (lambda: embedding.centroid_correlation([[0.0], [1]], [[0.0], [1]], [0, 1]), "not 2 classes"),
+        (
+            lambda: embedding.knn_accuracy(torch.rand(5, 3), [0, 1, 0, 1, 0], k=5),
+            "k must be from 1 to 4, as k-NN has 5 points; got 5",
+        ),
+        (lambda: embedding.knn_accuracy(torch.rand(5, 3), [0, 1], k=2), "one label a point; got 2"),
+        (lambda: embedding.trustworthiness(torch.rand(9, 3), torch.rand(8, 2), 2), "got 9, 8 and k = 2"),
+        (lambda: embedding.centroid_correlation([[0.0], [1]], [[0.0], [1]], [0, 1]), "got 2 classes"),
     ],
 )
 def test_errors_are_one_clear_line(call, words):

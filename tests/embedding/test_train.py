@@ -141,8 +141,8 @@ def tiny(**config):
         (lambda: train.train("digits", noise=-1, epochs=1), "standard deviation"),
         (lambda: train.fit_images(tiny(), torch.rand(9, 1, 8, 8) * 16, epochs=1), r"run from .* to 1\d.*: .*rescale"),
         (lambda: train.fit_images(tiny(), torch.full((9, 1, 8, 8), torch.nan), epochs=1), "run from nan to nan"),
-        (lambda: train.fit_images(tiny(), torch.rand(9, 1, 4, 4), epochs=1), r"for pictures \(1, 8, 8\), not \(1, 4"),
-        (lambda: train.fit_images(tiny(), torch.empty(0, 1, 8, 8), epochs=1), "must be a picture"),
+        (lambda: train.fit_images(tiny(), torch.rand(9, 1, 4, 4), epochs=1), r"of shape \(1, 8, 8\); got \(1, 4"),
+        (lambda: train.fit_images(tiny(), torch.empty(0, 1, 8, 8), epochs=1), "one or more of each"),
         (lambda: train.fit_linear(torch.rand(3, 1, 8, 8), 4), "3 pictures of 64 pixels have at most 3"),
     ],
 )
