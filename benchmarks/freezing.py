@@ -24,7 +24,7 @@ import torchvision
 from torch.nn import functional as F
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from helpers.transfer.costs import costs
+from helpers.transfer.costs import cost_table  # noqa: E402
 from helpers.transfer.model import freeze  # noqa: E402
 
 KINDS = ("full", "parameters of five children", "first five children", "base", "cached features")
@@ -75,7 +75,7 @@ def run(rounds=9, batch=8, side=128):
             module(x)
             forward[name].append(time.perf_counter() - start)
     ratio = {kind: statistics.median(a / b for a, b in zip(times["full"], times[kind])) for kind in KINDS}
-    rows = costs(torchvision.models.resnet50(num_classes=33), (1, 3, side, side))
+    rows = cost_table(torchvision.models.resnet50(num_classes=33), (1, 3, side, side))
     share = sum(r[2] for r in rows[:5]) / sum(r[2] for r in rows)
     epochs = 10
     spent = {kind: statistics.median(times[kind]) for kind in KINDS}

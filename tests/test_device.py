@@ -16,10 +16,10 @@ from typer.testing import CliRunner
 from helpers.__main__ import app
 from helpers.augmentation import transforms as A
 from helpers.course import devices, evaluation, training
+from helpers.course.augment import flip_and_shift
 from helpers.course.batches import Tensors
 from helpers.embedding import scores as embedding
 from helpers.embedding import tsne
-from helpers.transfer.train import flip_and_shift
 from helpers.yolo import model as yolo_model
 from helpers.yolo import v1 as yolo_v1
 

@@ -12,17 +12,16 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import nn
 
-from helpers.augmentation import functional
-from helpers.augmentation import transforms as A
+from helpers.augmentation import transforms
 from helpers.augmentation.folder import load_folder, write_copies
+from helpers.course.augment import hflip, vflip
 from helpers.course.batches import Tensors, seed_everything
+from helpers.course.classify import classify
 from helpers.course.errors import UserError
 from helpers.course.training import evaluate, fit, predict
-from helpers.data import leaves, store
-from helpers.data import sets as data
+from helpers.data import leaves, sets, store
 from helpers.data.images import PictureFolder, folder_items, split
 
 SIDE, BATCH = 32, 40
@@ -55,26 +54,18 @@ class Pixels(nn.Module):
         return (x.float() / 127.5 - 1).contiguous(memory_format=torch.channels_last)
 
 
-def classify(model, batch):
-    """Step for `training.fit`: y are classes (B,) or, after mixing, probabilities (B, K)."""
-    x, y = batch
-    logits = model(x)
-    hard = y if y.ndim == 1 else y.argmax(1)
-    return {"loss": F.cross_entropy(logits, y, reduction="sum"), "accuracy": (logits.argmax(1) == hard).sum()}
-
-
-def train(pictures, classes, steps, augment=None, seed=0, batch_size=BATCH, lr=4e-3):
+def train(data, classes, steps, augment=None, seed=0, batch_size=BATCH, lr=4e-3):
     """A fresh network after `steps` steps of AdamW with a learning rate that ends at 0."""
     seed_everything(seed)
-    model = network(classes, pictures.tensors[0].shape[1])
+    model = network(classes, data.tensors[0].shape[1])
     optimizer = torch.optim.AdamW(model.parameters(), lr=lr, weight_decay=0.02)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, lr, total_steps=steps, pct_start=0.2)
-    per_epoch = -(-len(pictures) // batch_size)
+    per_epoch = -(-len(data) // batch_size)
     if steps % per_epoch:
         raise ValueError(f"{steps} steps are no whole number of epochs of {per_epoch}")
     fit(
         model,
-        pictures,
+        data,
         step=classify,
         optimizer=optimizer,
         scheduler=schedule,
@@ -88,9 +79,9 @@ def train(pictures, classes, steps, augment=None, seed=0, batch_size=BATCH, lr=4
     return model
 
 
-def accuracy(model, pictures):
+def accuracy(model, data):
     """The share of right answers."""
-    return evaluate(model, pictures, step=classify)["accuracy"]
+    return evaluate(model, data, step=classify)["accuracy"]
 
 
 def small_leaves(per_class, seed, kinds=KINDS):
@@ -107,14 +98,14 @@ def gap_augments():
     """{name: augment}: what is compared on leaves. All of it keeps a leaf's label."""
     from torchvision.transforms import v2
 
-    crop, flip = A.RandomCrop(SIDE, padding=4, mode="reflect"), A.RandomFlip(0.5)
+    crop, flip = transforms.RandomCrop(SIDE, padding=4, mode="reflect"), transforms.RandomFlip(0.5)
     return {
         "none": None,
         "crop": crop,
         "flip": flip,
-        "flip + crop": A.Compose(flip, crop),
-        "TrivialAugment": A.PerImage(v2.TrivialAugmentWide()),
-        "MixUp": A.MixUp(len(KINDS), alpha=0.2),
+        "flip + crop": transforms.Compose(flip, crop),
+        "TrivialAugment": transforms.PerImage(v2.TrivialAugmentWide()),
+        "MixUp": transforms.MixUp(len(KINDS), alpha=0.2),
     }
 
 
@@ -127,7 +118,7 @@ def rendered(most, test, seed):
 @lru_cache(maxsize=4)
 def photographed(most, test, seed):
     """The same of PlantVillage's photographs, downloaded. A fresh one may show a leaf that was trained on, too, see
-    `transfer_study.plant_sets`."""
+    `plant_sets` of lecture 06."""
     place, rng = store.fetch("plantvillage"), np.random.default_rng(seed)
     names = dict(zip(leaves.CLASSES, leaves.folders(p.name for p in place.iterdir())))
     files = [rng.permutation([path for path, _ in folder_items(place, [names[kind]])]) for kind in KINDS]
@@ -139,30 +130,33 @@ def photographed(most, test, seed):
     )
 
 
-def _gap(name, per_class, most, test, steps, seed, sets):
-    pool, fresh = sets(most, test, seed)
+def _gap(name, per_class, most, test, steps, seed, source):
+    pool, fresh = source(most, test, seed)
     n = per_class * len(KINDS)
-    pictures = Tensors(*(t[:n] for t in pool.tensors))
-    model = train(pictures, len(KINDS), steps, gap_augments()[name], seed)
+    few = Tensors(*(t[:n] for t in pool.tensors))
+    model = train(few, len(KINDS), steps, gap_augments()[name], seed)
     x, y = fresh.tensors
     sure = (predict(model, x).softmax(1) + predict(model, x.flip(-1)).softmax(1)) / 2
     return {
-        "train": accuracy(model, pictures),
+        "train": accuracy(model, few),
         "test": accuracy(model, fresh),
         "tta": (sure.argmax(1) == y).float().mean().item(),
     }
 
 
-def gap(scale, sets=rendered):
+def gap(scale, source=rendered):
     """Every augmentation at every size: accuracy on the training pictures themselves and on fresh ones, and
-    that of the mean over a fresh picture and its mirror image (test-time augmentation). sets: whence the leaves."""
+    that of the mean over a fresh picture and its mirror image (test-time augmentation).
+
+    source: whence the leaves come, `rendered` or `photographed`.
+    """
     sizes, test, steps = {
         "tiny": ((5, 10), 2, 2),
         "small": ((10, 20, 40), 80, 240),
         "full": ((10, 20, 40, 80, 160, 640), 400, 6400),
     }[scale]
     return {
-        f"{name}, {n}": partial(_gap, name, n, sizes[-1], test, steps, sets=sets)
+        f"{name}, {n}": partial(_gap, name, n, sizes[-1], test, steps, source=source)
         for n in sizes
         for name in gap_augments()
     }
@@ -187,13 +181,13 @@ def _leak(order, per_class, copies, test, steps, seed):
         write_copies(folder, out, copies, seed, valid=0 if first else 0.25, progress=False)
         train_set = load_folder(out, "train")
         valid_set = train_set if first else load_folder(out, "val")
-    rows, held = split(train_set.labels.tolist(), 0.25, seed) if first else (slice(None), slice(None))
+    rows, valid_rows = split(train_set.labels.tolist(), 0.25, seed) if first else (slice(None), slice(None))
     model = train(Tensors(train_set.images[rows], train_set.labels[rows]), len(KINDS), steps, seed=seed, batch_size=50)
     known = set(np.array(train_set.sources)[rows])
     return {
-        "valid": accuracy(model, Tensors(valid_set.images[held], valid_set.labels[held])),
+        "valid": accuracy(model, Tensors(valid_set.images[valid_rows], valid_set.labels[valid_rows])),
         "fresh": accuracy(model, fresh),
-        "shared": float(np.mean([source in known for source in np.array(valid_set.sources)[held]])),
+        "shared": float(np.mean([source in known for source in np.array(valid_set.sources)[valid_rows]])),
     }
 
 
@@ -210,7 +204,7 @@ def leak(scale):
 # ---------------------------------------------------------------- where it hurts
 
 
-class RandomHalfTurn(A.Augment):
+class RandomHalfTurn(transforms.Augment):
     """Turn each picture by 180 degrees with probability p."""
 
     def __init__(self, p=0.5):
@@ -218,30 +212,27 @@ class RandomHalfTurn(A.Augment):
 
     def images(self, x, generator):
         mask = torch.rand(len(x), generator=generator) < self.p
-        return functional.vflip(functional.hflip(x, mask), mask)
+        return vflip(hflip(x, mask), mask)
 
 
 DIGIT_AUGMENTS = {
     "none": None,
-    "shift": A.RandomCrop(28, padding=2),
-    "flip": A.RandomFlip(0.5),
-    "upside down": A.RandomFlip(0.5, vertical=True),
+    "shift": transforms.RandomCrop(28, padding=2),
+    "flip": transforms.RandomFlip(0.5),
+    "upside down": transforms.RandomFlip(0.5, vertical=True),
     "half turn": RandomHalfTurn(0.5),
 }
 
 
 def digit_sets(per_class, test, seed):
     """MNIST-5k: (`per_class` a class to train on, `test` others in all), uint8 (N, 1, 28, 28)."""
-    x, y = data.mnist5k()
-    rest, held = split(y, test / len(y), seed)
-    rest = np.random.default_rng(seed).permutation(rest)
-    rows = np.concatenate([rest[y[rest] == c][:per_class] for c in range(10)])
-    return tuple(Tensors(torch.from_numpy(x[r])[:, None], torch.from_numpy(y[r])) for r in (rows, held))
+    parts = sets.split_digits(*sets.mnist5k(), per_class, test, seed)
+    return tuple(Tensors(torch.from_numpy(images)[:, None], torch.from_numpy(labels)) for images, labels in parts)
 
 
 def _digits(name, per_class, test, steps, seed):
-    pictures, fresh = digit_sets(per_class, test, seed)
-    model = train(pictures, 10, steps, DIGIT_AUGMENTS[name], seed, batch_size=50)
+    few, fresh = digit_sets(per_class, test, seed)
+    model = train(few, 10, steps, DIGIT_AUGMENTS[name], seed, batch_size=50)
     y = fresh.tensors[1]
     right = predict(model, fresh).argmax(1) == y
 

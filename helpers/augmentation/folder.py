@@ -16,94 +16,35 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from helpers.augmentation.sources import SPLITS, classes_in, scan, split_sources
 from helpers.course.errors import UserError
 from helpers.course.files import TEMPORARY, sha256, write_atomically
 from helpers.course.progress import track
-from helpers.data.images import EXTENSIONS, read_image
+from helpers.data.images import folder_items, read_image
 
-SPLITS = ("train", "val", "valid", "validation", "test")
 OPERATIONS = ("hflip", "vflip", "rotate", "colour")
 
 
-class _Source(NamedTuple):
-    path: Path
-    split: str | None  # None: the folder has no splits yet
-    label: str
-    name: str  # the source id: the path below the folder
-    digest: str  # SHA-256 of the file
-
-
-def _folders(folder):
-    return sorted(d for d in folder.iterdir() if d.is_dir() and not d.name.startswith("."))
-
-
-def _scan(folder):
-    """The pictures of a class-folder tree, in a fixed order, as _Source."""
-    if not folder.is_dir():
-        raise UserError(f"{folder} is no folder; give one with a sub-folder of pictures for each class")
-    parts = {d.name.lower(): d for d in _folders(folder) if d.name.lower() in SPLITS}
-    sources = []
-    for split, root in parts.items() if "train" in parts else [(None, folder)]:
-        if not _folders(root):
-            raise UserError(f"{root} holds no class folders; pictures belong in {root / 'CLASS'}")
-        for label in _folders(root):
-            paths = sorted(p for p in label.iterdir() if p.suffix.lower() in EXTENSIONS and p.is_file())
-            if not paths:
-                raise UserError(f"the class folder {label} holds no picture ({' '.join(sorted(EXTENSIONS))})")
-            for path in paths:
-                name = path.relative_to(folder).as_posix()
-                try:
-                    sources.append(_Source(path, split, label.name, name, sha256(path)))
-                except OSError as error:
-                    raise UserError(f"{path} cannot be read ({error.strerror})") from None
-    return sources
-
-
-def _split(sources, valid, seed):
-    """Give every source a split. Files with the same bytes are one picture and stay together."""
-    first = {}
-    for source in sources:
-        twin = first.setdefault(source.digest, source)
-        if twin.label != source.label:
-            raise UserError(f"{twin.path} and {source.path} are one picture in two classes: remove one")
-        if twin.split != source.split:
-            raise UserError(f"{twin.path} and {source.path} are one picture in two splits: remove one")
-    if sources[0].split is not None:
-        return sources
-    held_out = set()
-    for k, label in enumerate(sorted({s.label for s in sources})):
-        pictures = list(dict.fromkeys(s.digest for s in sources if s.label == label))
-        count = max(1, round(valid * len(pictures))) if valid else 0
-        if count >= len(pictures):
-            raise UserError(
-                f"class {label} has {len(pictures)} different picture(s); validation would take {count}: "
-                "add pictures, or keep a smaller share for validation"
-            )
-        order = np.random.default_rng([seed, k]).permutation(len(pictures))
-        held_out.update(pictures[i] for i in order[:count])
-    return [s._replace(split="val" if s.digest in held_out else "train") for s in sources]
-
-
-def _change(picture, rng, operations, crop):
-    """One augmented copy of a picture (H, W, 3): flips with probability 1/2, a turn of up to 15 degrees,
+def _change(image, rng, operations, crop):
+    """One augmented copy of an image (H, W, 3): flips with probability 1/2, a turn of up to 15 degrees,
     contrast by up to 20 % and brightness by up to 25 levels, then a crop at a random place."""
     import cv2
 
-    h, w = picture.shape[:2]
+    h, w = image.shape[:2]
     if "hflip" in operations and rng.random() < 0.5:
-        picture = cv2.flip(picture, 1)
+        image = cv2.flip(image, 1)
     if "vflip" in operations and rng.random() < 0.5:
-        picture = cv2.flip(picture, 0)
+        image = cv2.flip(image, 0)
     if "rotate" in operations:
         turn = cv2.getRotationMatrix2D(((w - 1) / 2, (h - 1) / 2), rng.uniform(-15, 15), 1.0)
-        picture = cv2.warpAffine(picture, turn, (w, h), borderMode=cv2.BORDER_REFLECT_101)  # bilinear
+        image = cv2.warpAffine(image, turn, (w, h), borderMode=cv2.BORDER_REFLECT_101)  # bilinear
     if "colour" in operations:
         gain, bias = rng.uniform(0.8, 1.2), rng.uniform(-25, 25)  # addWeighted rounds and stays in 0..255
-        picture = cv2.addWeighted(picture, gain, picture, 0, bias)
+        image = cv2.addWeighted(image, gain, image, 0, bias)
     if crop:
         top, left = rng.integers(h - crop + 1), rng.integers(w - crop + 1)
-        picture = picture[top : top + crop, left : left + crop]
-    return picture
+        image = image[top : top + crop, left : left + crop]
+    return image
 
 
 def _files_of(source, copies, ending):
@@ -205,14 +146,14 @@ def write_copies(
     folder, out = Path(folder), Path(out)
     unknown = sorted(set(operations) - set(OPERATIONS))
     if unknown:
-        raise UserError(f"no operation {', '.join(unknown)}: choose from {', '.join(OPERATIONS)}")
+        raise UserError(f"there is no operation {', '.join(unknown)}: choose from {', '.join(OPERATIONS)}")
     if copies < 0 or seed < 0 or not 0 <= valid < 1 or (crop is not None and crop < 1):
-        raise UserError("copies and seed are 0 or more, valid is 0 or more and below 1, a crop is 1 or more")
+        raise UserError("copies and seed must be 0 or more, valid from 0 to below 1, and a crop 1 or more")
     if jpeg is not None and not 1 <= jpeg <= 100:
-        raise UserError(f"the JPEG quality is 1 to 100, not {jpeg}")
+        raise UserError(f"the JPEG quality must be from 1 to 100; got {jpeg}")
     if folder.resolve() in [out.resolve(), *out.resolve().parents]:
         raise UserError(f"{out} lies in {folder}, where its copies would count as pictures: choose another")
-    sources = _split(_scan(folder), valid, seed)
+    sources = split_sources(scan(folder), valid, seed)
     settings = {
         "copies": copies,
         "seed": seed,
@@ -225,24 +166,24 @@ def write_copies(
 
     def work(source):
         """Write what is missing of one source; its rows of the manifest, and how many files are new."""
-        rows, new, picture = [], 0, None
+        rows, new, image = [], 0, None
         for k, file in _files_of(source, copies, ending):
             row, path = earlier.get(file), out / file
             known = row is not None and row["source_sha256"] == source.digest and path.exists()
             if not (known and sha256(path) == row["sha256"]):
-                if picture is None:  # RGB, whatever the file holds; OpenCV's order of channels is B, G, R
-                    picture = cv2.cvtColor(read_image(source.path), cv2.COLOR_RGB2BGR)
-                h, w = picture.shape[:2]
+                if image is None:  # RGB, whatever the file holds; OpenCV's order of channels is B, G, R
+                    image = cv2.cvtColor(read_image(source.path), cv2.COLOR_RGB2BGR)
+                h, w = image.shape[:2]
                 if crop and crop > min(h, w):
                     raise UserError(f"{source.path} is {h}x{w} pixels, smaller than the crop of {crop}")
                 if k:
                     rng = np.random.default_rng([seed, k, int(source.digest[:16], 16)])
-                    result = _change(picture, rng, operations, crop)
+                    result = _change(image, rng, operations, crop)
                 elif crop:
                     top, left = (h - crop) // 2, (w - crop) // 2
-                    result = picture[top : top + crop, left : left + crop]
+                    result = image[top : top + crop, left : left + crop]
                 else:
-                    result = picture
+                    result = image
                 data = cv2.imencode(ending, result, options)[1].tobytes()
                 _write(path, data)
                 digest = hashlib.sha256(data).hexdigest()
@@ -277,7 +218,7 @@ def write_copies(
     return total | {"kept": len(everything) - written} | {split: n for split, n in counts.items() if n}
 
 
-class Pictures(NamedTuple):
+class LabelledImages(NamedTuple):
     """What `load_folder` returns."""
 
     images: torch.Tensor  # (N, 3, H, W) uint8, RGB
@@ -287,7 +228,7 @@ class Pictures(NamedTuple):
 
 
 def load_folder(folder, split="train"):
-    """All pictures of `folder/split/CLASS/*` (or `folder/CLASS/*` with split=None) as one `Pictures`.
+    """All pictures of `folder/split/CLASS/*` (or `folder/CLASS/*` with split=None) as `LabelledImages`.
 
     Sources come from the manifest that `write_copies` left; without one every file is its own source. Raises
     UserError for a missing folder, an unreadable picture, and pictures of several sizes.
@@ -295,18 +236,17 @@ def load_folder(folder, split="train"):
     folder = Path(folder)
     root = folder / split if split else folder
     if not root.is_dir():
-        raise UserError(f"{root} is no folder")
-    found = _scan(root)
-    manifest = _rows(folder / "manifest.csv")
-    classes = sorted({s.label for s in found})
-    images, ids = [], []
-    for source in found:
-        picture = read_image(source.path)
-        if images and picture.shape != images[0].shape:
-            size, other = ("x".join(map(str, p.shape[:2])) for p in (picture, images[0]))
-            raise UserError(f"{source.path} is {size} pixels, those before {other}: bring them to one size")
-        images.append(picture)
-        row = manifest.get(source.path.relative_to(folder).as_posix())
-        ids.append(row["source"] if row else source.name)
+        raise UserError(f"there is no folder {root}")
+    classes, manifest = classes_in(root), _rows(folder / "manifest.csv")
+    items = folder_items(root, classes)
+    images, sources = [], []
+    for path, _ in items:
+        image = read_image(path)
+        if images and image.shape != images[0].shape:
+            size, other = ("x".join(map(str, x.shape[:2])) for x in (image, images[0]))
+            raise UserError(f"{path} is {size} pixels, those before {other}: bring them to one size")
+        images.append(image)
+        row = manifest.get(path.relative_to(folder).as_posix())
+        sources.append(row["source"] if row else path.relative_to(root).as_posix())
     stacked = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).contiguous()  # (N, 3, H, W)
-    return Pictures(stacked, torch.tensor([classes.index(s.label) for s in found]), classes, ids)
+    return LabelledImages(stacked, torch.tensor([label for _, label in items]), classes, sources)

@@ -1,84 +1,21 @@
-"""Image augmentation of a whole batch at once: each function takes its parameters, one value a picture."""
+"""Image augmentation of a whole batch at once: each function takes its parameters, one value an image.
+
+Flips, padding and crops stand in `helpers.course.augment`, for lecture 06 uses them, too; here are all others: erasing,
+resampling, colours and mixtures. Nothing is drawn here: `transforms` draws.
+"""
 
 import torch
 import torch.nn.functional as F
 
+from helpers.course.augment import check_images, crop, hflip, pad, vflip  # noqa: F401  functions of this room, too
 from helpers.course.errors import UserError
 
-# ---------------------------------------------------------------- where things are: exact to the byte
-
-
-def _check(x):
-    if x.ndim != 4:
-        raise UserError(f"a batch of pictures has the shape (B, C, H, W), not {tuple(x.shape)}")
-    if x.dtype != torch.uint8 and not x.is_floating_point():
-        raise UserError(f"pictures are uint8 (0 to 255) or float (0 to 1), not {x.dtype}")
+# ---------------------------------------------------------------- rectangles
 
 
 def _column(value, x):
     """A number, or one number for each picture (B,), as float32 (B, 1, 1, 1) beside x."""
     return torch.as_tensor(value, dtype=torch.float32, device=x.device).reshape(-1, 1, 1, 1)
-
-
-def _pick(mask, a, b):
-    """a[i] where mask[i], else b[i]. One gather of whole pictures: on a CPU, for uint8, 4 times as fast as
-    `torch.where`, which asks the mask at every pixel."""
-    rows = torch.arange(len(b), device=b.device) + len(b) * mask.to(b.device, torch.int64)
-    return torch.cat([b, a]).index_select(0, rows)
-
-
-def hflip(x, mask):
-    """Mirror the pictures x (B, C, H, W) with mask (B,) sideways: out[b, c, i, j] = x[b, c, i, W-1-j]."""
-    _check(x)
-    return _pick(mask, x.flip(-1), x)
-
-
-def vflip(x, mask):
-    """Turn the pictures x (B, C, H, W) with mask (B,) upside down: out[b, c, i, j] = x[b, c, H-1-i, j]."""
-    _check(x)
-    return _pick(mask, x.flip(-2), x)
-
-
-def pad(x, margin, mode="constant", fill=0):
-    """Add `margin` pixels on all four sides of x (B, C, H, W). mode: "constant" (with `fill`) or "reflect"
-    (mirrored about the border pixel: c b | a b c)."""
-    _check(x)
-    if mode == "constant":
-        return F.pad(x, (margin,) * 4, value=fill)
-    if mode != "reflect":
-        raise UserError(f"padding mode {mode!r} is not one of constant, reflect")
-    for dim in (2, 3):
-        n = x.shape[dim]
-        if margin >= n:
-            raise UserError(f"reflecting {margin} pixels needs pictures of more than {margin}, not {n}")
-        i = torch.arange(-margin, n + margin, device=x.device).abs()  # F.pad cannot reflect uint8
-        x = x.index_select(dim, torch.minimum(i, 2 * (n - 1) - i))
-    return x
-
-
-def crop(x, top, left, size):
-    """Cut one window out of each picture: out[b] = x[b, :, top[b] : top[b] + h, left[b] : left[b] + w].
-
-    x (B, C, H, W); top, left (B,) integers in pixels; size h = w, or (h, w). Returns (B, C, h, w). Positions
-    outside the picture raise UserError on the CPU; on another device they are the caller's promise.
-    """
-    _check(x)
-    (h, w), (B, C, H, W) = (size, size) if isinstance(size, int) else size, x.shape
-    if h > H or w > W:
-        raise UserError(f"a crop of {h}x{w} does not fit in pictures of {H}x{W}: crop less, or pad first")
-    top, left = (torch.as_tensor(v, device=x.device).expand(B) for v in (top, left))
-    if B == 0:
-        return x[:, :, :h, :w]
-    if x.device.type == "cpu":
-        (t0, t1), (l0, l1) = top.aminmax(), left.aminmax()
-        if t0 < 0 or l0 < 0 or t1 > H - h or l1 > W - w:
-            raise UserError(f"the crop leaves the picture: inside are top 0..{H - h} and left 0..{W - w}")
-    # The batch seen as all its overlapping windows, without a copy: window k begins at element k. The one of
-    # picture b begins at (b C H + top) W + left, so a single gather of whole windows crops all pictures.
-    x = x.contiguous()
-    n = x.numel() - ((C - 1) * H + h - 1) * W - w + 1
-    windows = x.as_strided((n, C, h, w), (1, H * W, W, 1))
-    return windows.index_select(0, (torch.arange(B, device=x.device) * (C * H) + top) * W + left)
 
 
 def _inside(x, top, left, height, width):
@@ -94,25 +31,10 @@ def _inside(x, top, left, height, width):
 def erase(x, top, left, height, width, value=0):
     """Set a rectangle of each picture to `value`. x (B, C, H, W); top, left, height, width (B,) in pixels.
     (Cutout, DeVries and Taylor 2017; random erasing, Zhong et al. 2017.)"""
-    _check(x)
+    check_images(x)
     inside = _inside(x, top, left, height, width)
     out = x * ~inside  # a product: on a CPU many times as fast as torch.where or masked_fill
     return out + inside.to(x.dtype) * value if value else out
-
-
-def hflip_boxes(boxes, mask, width):
-    """The boxes that belong to `hflip(x, mask)`: x1, x2 -> W - x2, W - x1.
-    boxes (B, N, 4) as x1, y1, x2, y2 in pixels, edges not centres; mask (B,); width W of the pictures."""
-    x1, y1, x2, y2 = boxes.unbind(-1)
-    return torch.where(mask.view(-1, 1, 1), torch.stack([width - x2, y1, width - x1, y2], -1), boxes)
-
-
-def crop_boxes(boxes, top, left, size):
-    """The boxes that belong to `crop(x, top, left, size)`, cut off at the window's edges: a box outside the
-    window keeps no area (x2 = x1 or y2 = y1). boxes (B, N, 4) as x1, y1, x2, y2 in pixels; top, left (B,)."""
-    h, w = (size, size) if isinstance(size, int) else size
-    x, y = boxes[..., 0::2] - left.view(-1, 1, 1), boxes[..., 1::2] - top.view(-1, 1, 1)
-    return torch.stack([x.clamp(0, w), y.clamp(0, h)], -1).flatten(-2)
 
 
 # ---------------------------------------------------------------- resampled and recoloured
@@ -126,7 +48,7 @@ def affine(x, angle=0.0, dx=0.0, dy=0.0, scale=1.0, shear=0.0, fill=0):
     A = scale R(angle) [[1, -tan shear], [0, 1]] and t = (dx, dy): the convention of torchvision's `affine`.
     What comes from outside the picture is `fill`.
     """
-    _check(x)
+    check_images(x)
     (_, _, H, W), pixel = x.shape, x if x.is_floating_point() else x.float()
     angle, dx, dy, scale, shear = (_column(v, x).to(pixel.dtype) for v in (angle, dx, dy, scale, shear))
     a, k = torch.deg2rad(angle), torch.tan(torch.deg2rad(shear))
@@ -149,7 +71,7 @@ def affine(x, angle=0.0, dx=0.0, dy=0.0, scale=1.0, shear=0.0, fill=0):
 def check_colours(x):
     """UserError unless x (B, C, H, W) are grey or RGB pictures, uint8, or float within 0 to 1 (the range is
     looked at on the CPU only)."""
-    _check(x)
+    check_images(x)
     if x.shape[1] not in (1, 3):
         hint = ": drop the alpha channel with x[:, :3]" if x.shape[1] == 4 else ""
         raise UserError(f"colours need 1 (grey) or 3 (RGB) channels, not {x.shape[1]}{hint}")
@@ -232,7 +154,7 @@ def soft_labels(y, classes):
 def mixup(x, y, partner, weight):
     """weight x + (1 - weight) x[partner], and the same of the labels (Zhang et al. 2018).
     x (B, C, H, W), y (B, K) soft labels, partner (B,) integers, weight (B,) in 0 to 1."""
-    _check(x)
+    check_images(x)
     w = _column(weight, x)
     out = x * w + x[partner] * (1 - w)
     return out.to(x.dtype) if x.is_floating_point() else out.round_().to(x.dtype), _mix_labels(y, partner, w)
@@ -241,7 +163,7 @@ def mixup(x, y, partner, weight):
 def cutmix(x, y, partner, top, left, height, width):
     """A rectangle of each picture replaced by the same rectangle of its partner; the labels are mixed by the
     share of the area that was really replaced (Yun et al. 2019). Shapes as in `mixup` and `erase`."""
-    _check(x)
+    check_images(x)
     inside = _inside(x, top, left, height, width)
     out = x * ~inside + x[partner] * inside
     return out, _mix_labels(y, partner, 1 - inside.float().mean((1, 2, 3)))

@@ -50,7 +50,7 @@ def arrows(n, size=16, seed=0):
     once under each label, and f(x) is right once and wrong once.
     """
     if n % 2:
-        raise UserError(f"arrows come in mirrored pairs: {n} is odd")
+        raise UserError(f"arrows come in mirrored pairs: n must be even; got {n}")
     rng, m = np.random.default_rng(seed), n // 2
     x0, y0 = rng.uniform(-0.12, 0.12, (2, m)) * size + (size - 1) / 2
     half, head, thick = (rng.uniform(a, b, m) * size for a, b in ((0.22, 0.34), (0.16, 0.26), (0.03, 0.08)))

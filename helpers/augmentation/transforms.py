@@ -18,21 +18,17 @@ import math
 import torch
 
 from helpers.augmentation.functional import (
-    _check,
     affine,
     brightness,
     contrast,
-    crop,
     cutmix,
     erase,
-    hflip,
     hue,
     mixup,
-    pad,
     saturation,
     soft_labels,
-    vflip,
 )
+from helpers.course.augment import check_images, crop, hflip, pad, vflip
 from helpers.course.errors import UserError
 
 # ---------------------------------------------------------------- random: each picture's own parameters
@@ -132,7 +128,7 @@ class ColorJitter(Augment):
 
     def __init__(self, brightness=0.0, contrast=0.0, saturation=0.0, hue=0.0):
         if not 0 <= hue <= 0.5:
-            raise UserError(f"hue is a part of the colour circle, 0 to 0.5, not {hue}")
+            raise UserError(f"hue must be a part of the colour circle, 0 to 0.5; got {hue}")
         self.amounts, self.hue = (brightness, contrast, saturation), hue
 
     def images(self, x, generator):
@@ -182,7 +178,7 @@ class CutMix(Augment):
 
     def __call__(self, batch, generator=None):
         x, y = batch
-        _check(x)
+        check_images(x)
         H, W = x.shape[-2:]
         side = (1 - _beta(x, self.alpha, generator)).sqrt()
         corners = []
@@ -203,19 +199,8 @@ class PerImage(Augment):
         self.transform = transform
 
     def images(self, x, generator):
-        _check(x)
+        check_images(x)
         seed = torch.randint(2**62, (), generator=generator, device=generator.device if generator else "cpu")
         with torch.random.fork_rng(devices=[]):
             torch.random.default_generator.manual_seed(int(seed))
-            return torch.stack([self.transform(picture) for picture in x])
-
-
-@torch.no_grad()
-def tta(model, x, views=(lambda x: x, lambda x: x.flip(-1))):
-    """Test-time augmentation: class probabilities (B, K), the mean over several views of x (B, C, H, W).
-    The default views are the picture and its mirror image, which make an answer that no mirror changes."""
-    was_training = model.training
-    model.eval()
-    out = sum(model(view(x)).softmax(1) for view in views) / len(views)
-    model.train(was_training)
-    return out
+            return torch.stack([self.transform(image) for image in x])

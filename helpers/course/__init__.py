@@ -8,9 +8,11 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submodules=[
+        "augment",
         "batches",
         "checkpoint",
         "claims",
+        "classify",
         "commands",
         "devices",
         "errors",

@@ -119,7 +119,8 @@ def _pictures(folder):
     return pictures
 
 
-def _classes(folder):
+def class_names(folder):
+    """The names of the folders in `folder`, in order."""
     return sorted(p.name for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
 
 
@@ -159,9 +160,9 @@ def class_folder(path, *, valid=0.2, seed=0, classes=None):
     path = Path(path)
     if not path.is_dir():
         raise UserError(f"there is no folder {path}: folder:PATH needs PATH/train/CLASS/* or PATH/CLASS/*")
-    names = {name.lower(): name for name in _classes(path)}
+    names = {name.lower(): name for name in class_names(path)}
     inside = path / names["train"] if "train" in names else path
-    found = _classes(inside)
+    found = class_names(inside)
     if len(found) < 2:
         raise UserError(f"{inside} has {len(found)} class folders; it needs two or more, one per class")
     classes = classes(found) if callable(classes) else classes
@@ -172,7 +173,7 @@ def class_folder(path, *, valid=0.2, seed=0, classes=None):
     for name in ("val", "valid", "validation"):
         if "train" in names and name in names:
             other = path / names[name]
-            if strange := sorted(set(_classes(other)) - set(found)):
+            if strange := sorted(set(class_names(other)) - set(found)):
                 raise UserError(f"{other} has classes that {inside} lacks: {', '.join(strange)}")
             return items, folder_items(other, classes), classes
     labels = [label for _, label in items]

@@ -48,6 +48,22 @@ def mnist5k() -> Arrays:
     return np.ascontiguousarray(table[:, :-1]).reshape(-1, 28, 28), table[:, -1].astype(np.int64)
 
 
+def split_digits(images: np.ndarray, labels: np.ndarray, per_class: int, test: int, seed: int) -> tuple[Arrays, Arrays]:
+    """(images, labels) to train on, `per_class` of each class, and `test` others, the same share of each class.
+
+    Images (N, ...), labels (N,); the training images in random order within a class, the classes one after the other.
+    Drawn by `seed`.
+    """
+    import numpy as np
+
+    from helpers.data.images import split
+
+    pool, test_rows = split(labels, test / len(labels), seed)
+    pool = np.random.default_rng(seed).permutation(pool)
+    rows = np.concatenate([pool[labels[pool] == c][:per_class] for c in np.unique(labels)])
+    return (images[rows], labels[rows]), (images[test_rows], labels[test_rows])
+
+
 def photographs() -> dict[str, np.ndarray]:
     """Real photographs {name: (H, W, 3) uint8 RGB}; the grey ones have three equal channels.
 

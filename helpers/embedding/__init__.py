@@ -1,11 +1,12 @@
 """Lecture 07, part one: autoencoders, PCA and t-SNE: many numbers in few, and maps of them.
 
-Notebook: notebooks/07_autoencoders_tsne.ipynb. Start with `autoencoder`, then `tsne`; `scores` judges maps and codes;
-`experiments` holds the recorded runs, `cli` the command.
+Notebook: notebooks/07_autoencoders_tsne.ipynb. `autoencoder` has the models, their loss and what to do with a trained
+one, `train` their data and training; `tsne` is exact t-SNE, step by step; `scores` has PCA and judges codes and maps;
+`experiments` holds the recorded runs, `cli` the command. The notebook takes them as modules.
 """
 
 import lazy_loader
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(
-    __name__, submodules=["autoencoder", "cli", "experiments", "scores", "tsne"]
+    __name__, submodules=["autoencoder", "cli", "experiments", "scores", "train", "tsne"]
 )

@@ -44,9 +44,9 @@ def train(
     from accelerate.state import PartialState
 
     from helpers.course.files import write_atomically
-    from helpers.embedding import autoencoder
+    from helpers.embedding.train import train as fit
 
-    _, report = autoencoder.train(
+    _, report = fit(
         data,
         latent,
         kind,

@@ -1,6 +1,6 @@
 """The experiments of lecture 07 on autoencoders and t-SNE: arms for `helpers.course.experiments`.
 
-The seed draws the pictures that are trained on and tested, or the points of a picture, and starts the model
+The seed draws the pictures that are trained on and tested, or the points of a map, and starts the model
 or the descent. Nothing is chosen on the test pictures.
 """
 
@@ -9,16 +9,11 @@ from functools import lru_cache, partial
 import numpy as np
 import torch
 
-from helpers.data import sets as data
+from helpers.data import sets
 from helpers.embedding import autoencoder
-from helpers.embedding.scores import centroid_correlation, knn_accuracy, pca, trustworthiness
+from helpers.embedding.scores import centroid_correlation, knn_accuracy, pca, squared_error, trustworthiness
+from helpers.embedding.train import fit_images, splits
 from helpers.embedding.tsne import tsne
-
-
-def errors(pictures, copies):
-    """Squared error (N,) of each picture, a sum over pixels."""
-    return (pictures.flatten(1) - copies.flatten(1)).square().sum(1)
-
 
 # ---------------------------------------------------------------- what a code of width k holds
 
@@ -26,7 +21,7 @@ def errors(pictures, copies):
 def patches(n, seed, size=28):
     """Grey patches (n, 1, size, size) in [0, 1] from real photographs: pictures that are no digits."""
     rng = np.random.default_rng(seed)
-    photos = [x for x in data.photographs().values() if min(x.shape[:2]) >= 64]
+    photos = [x for x in sets.photographs().values() if min(x.shape[:2]) >= 64]
     cuts = []
     for i in range(n):
         photo = photos[i % len(photos)]
@@ -36,44 +31,44 @@ def patches(n, seed, size=28):
     return torch.as_tensor(np.stack(cuts), dtype=torch.float32)[:, None]
 
 
-def roc_auc(normal, strange):
-    """Share of pairs in which the strange picture has the higher score: the area under the ROC curve."""
+def roc_auc(normal, outliers):
+    """Share of pairs in which the outlier has the higher score: the area under the ROC curve."""
     from sklearn.metrics import roc_auc_score
 
-    truth = np.r_[np.zeros(len(normal)), np.ones(len(strange))]
-    return float(roc_auc_score(truth, np.r_[np.asarray(normal), np.asarray(strange)]))
+    truth = np.r_[np.zeros(len(normal)), np.ones(len(outliers))]
+    return float(roc_auc_score(truth, np.r_[np.asarray(normal), np.asarray(outliers)]))
 
 
-def strangers(test, seed):
-    """{name: pictures}: what a detector of anomalies has to find, beside the digits `test` (N, 1, H, H)."""
+def outliers(test, seed):
+    """{name: images}: what a detector of anomalies has to find, beside the digits `test` (N, 1, H, H)."""
     return {"turned": test.rot90(1, (2, 3)).contiguous(), "patches": patches(len(test), seed, test.shape[-1])}
 
 
 def _width(kind, k, epochs, train, seed):
-    """One code: its test error, the accuracy of 10-NN among codes, ROC AUC against strangers."""
-    parts = autoencoder.sets("mnist5k", seed)
+    """One code: its test error, the accuracy of 10-NN among codes, ROC AUC against outliers."""
+    parts = splits("mnist5k", seed)
     (x, labels), (test, test_labels) = (parts[p] for p in ("train", "test"))
-    x, labels, others = x[:train], labels[:train], strangers(test, seed)
+    x, labels, unlike = x[:train], labels[:train], outliers(test, seed)
     if kind == "pixels":
         return {"knn": knn_accuracy(x, labels, test, test_labels)}
     if kind == "pca":
         model = pca(x, k)
-        encode, copy = model.encode, lambda z: model.decode(model.encode(z))
+        encode, reconstruct = model.encode, lambda z: model.decode(model.encode(z))
     else:
         torch.manual_seed(seed)
         model = autoencoder.build(kind, x.shape[1:], k)
-        autoencoder.fit_pictures(model, x, epochs=epochs, batch_size=64, lr=3e-3, seed=seed)
-        encode, copy = partial(autoencoder.encode, model), partial(autoencoder.reconstruct, model)
-    normal = errors(test, copy(test))
+        fit_images(model, x, epochs=epochs, batch_size=64, lr=3e-3, seed=seed)
+        encode, reconstruct = partial(autoencoder.encode, model), partial(autoencoder.reconstruct, model)
+    normal = squared_error(test, reconstruct(test))
     return {"error": normal.mean().item(), "knn": knn_accuracy(encode(x), labels, encode(test), test_labels)} | {
-        f"auc {name}": roc_auc(normal, errors(z, copy(z))) for name, z in others.items()
+        f"auc {name}": roc_auc(normal, squared_error(z, reconstruct(z))) for name, z in unlike.items()
     }
 
 
 def widths(scale):
     """Dense autoencoder against PCA at the same width, and the raw pixels; digits of 28 x 28."""
     epochs, train, ks = {
-        "tiny": (1, 200, (2,)),
+        "tiny": (1, 200, (8,)),
         "small": (20, 4000, (2, 4, 8, 16, 32, 64)),
         "full": (300, 4000, (2, 4, 8, 16, 32, 64)),
     }[scale]
@@ -90,7 +85,7 @@ SIGMAS = (0.1, 0.3, 0.5)
 
 def _denoise(noise, short, long, train, seed):
     """PSNR of what the model makes of noisy pictures, after `short` epochs and after `long` ones."""
-    parts = autoencoder.sets("digits", seed)
+    parts = splits("digits", seed)
     x, test = parts["train"][0][:train], parts["test"][0]
     torch.manual_seed(seed)
     model, values = autoencoder.build("dense", x.shape[1:], 16), {}
@@ -100,11 +95,11 @@ def _denoise(noise, short, long, train, seed):
             when = "early" if entry["epoch"] == short else "late"
             for sigma in SIGMAS:
                 source = autoencoder.noisy(test, sigma, torch.Generator().manual_seed(seed))
-                copy = autoencoder.reconstruct(model, source)
-                values[f"{when} {sigma}"] = autoencoder.psnr(copy, test).mean().item()
+                cleaned = autoencoder.reconstruct(model, source)
+                values[f"{when} {sigma}"] = autoencoder.psnr(cleaned, test).mean().item()
                 values[f"none {sigma}"] = autoencoder.psnr(source, test).mean().item()
 
-    autoencoder.fit_pictures(model, x, epochs=long, noise=noise, lr=3e-3, seed=seed, log=look)
+    fit_images(model, x, epochs=long, noise=noise, lr=3e-3, seed=seed, log=look)
     return values
 
 
@@ -133,7 +128,7 @@ def worlds(n, seed):
     """{name: (points, labels)} of data sets with about `n` points, from touching clusters to real digits."""
     grid = np.array([(i, j) for i in range(3) for j in range(3)], dtype=float)
     line = np.array([(i, 0) for i in range(10)], dtype=float)
-    x, labels = data.digits()
+    x, labels = sets.digits()
     rows = np.random.default_rng(seed).permutation(len(x))[:n]
     return {
         "touching grid": clusters(3 * grid, n // 9, seed),
@@ -144,7 +139,7 @@ def worlds(n, seed):
 
 
 def scores(x, y, labels):
-    """The scores of a picture `y` (N, 2) of the points `x`, from local to global."""
+    """The scores of a map `y` (N, 2) of the points `x`, from local to global."""
     return {
         "knn": knn_accuracy(y, labels),
         "trust": trustworthiness(x, y),
@@ -171,12 +166,12 @@ def starts(scale):
 @lru_cache(maxsize=2)
 def _codes(n, epochs, seed):
     """n pictures that the autoencoder has not seen: pixels, labels, codes, PCA codes fitted on the others."""
-    parts = autoencoder.sets("mnist5k", seed)
+    parts = splits("mnist5k", seed)
     x = parts["train"][0]
     z, labels = (torch.cat([parts["valid"][i], parts["test"][i]])[:n] for i in (0, 1))
     torch.manual_seed(seed)
     model = autoencoder.build("dense", x.shape[1:], 16)
-    autoencoder.fit_pictures(model, x, epochs=epochs, batch_size=64, lr=3e-3, seed=seed)
+    fit_images(model, x, epochs=epochs, batch_size=64, lr=3e-3, seed=seed)
     return z.flatten(1), labels, autoencoder.encode(model, z), pca(x, 50).encode(z)
 
 

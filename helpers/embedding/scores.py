@@ -1,7 +1,7 @@
-"""Few numbers for many: principal components, and scores for a picture of high-dimensional points.
+"""Few numbers for many: principal components, and scores for a map of high-dimensional points.
 
 Nobody scores their t-SNE plots. Three scores, from local to global: do the neighbours in the
-picture belong to the same class (`knn_accuracy`), were they neighbours before
+map belong to the same class (`knn_accuracy`), were they neighbours before
 (`trustworthiness`), and do far classes stay far (`centroid_correlation`)?
 """
 
@@ -58,7 +58,7 @@ def pca(x, k):
     """The k principal components of the points `x` (N, ...), in closed form; a `PCA`.
 
     X = U S V^T for the centred points X: the rows of V^T are the components, S²/N the variances. The sign of
-    a component is free; here its largest entry is positive, so that every machine draws the same picture.
+    a component is free; here its largest entry is positive, so that every machine draws the same map.
     Raises UserError where k is not in 1..min(N, D).
     """
     x = points(x, what="PCA")
@@ -74,7 +74,12 @@ def pca(x, k):
     return PCA(x @ vt.T, vt, mean, s.square() / n)
 
 
-# ---------------------------------------------------------------- scores of a picture
+def squared_error(x, y):
+    """Squared error (N,) of each of the images or points `y` (N, ...) against `x`: a sum over pixels."""
+    return (x.flatten(1) - y.flatten(1)).square().sum(1)
+
+
+# ---------------------------------------------------------------- scores of a map
 
 
 def knn_accuracy(x, labels, test_x=None, test_labels=None, k=10):
@@ -84,18 +89,20 @@ def knn_accuracy(x, labels, test_x=None, test_labels=None, k=10):
     one left out of its own neighbours.
     """
     x, labels = points(x, what="k-NN"), torch.as_tensor(labels)
-    others = test_x is None
-    q = x if others else points(test_x, what="k-NN")
-    answer = labels if others else torch.as_tensor(test_labels)
-    if not 1 <= k <= len(x) - others:
-        raise UserError(f"{k} neighbours are not in 1 to {len(x) - others}: k-NN has only {len(x)} points")
+    leave_one_out = test_x is None
+    q = x if leave_one_out else points(test_x, what="k-NN")
+    answer = labels if leave_one_out else torch.as_tensor(test_labels)
+    if not 1 <= k <= len(x) - leave_one_out:
+        raise UserError(f"k must be from 1 to {len(x) - leave_one_out}, as k-NN has {len(x)} points; got {k}")
     if len(labels) != len(x) or len(answer) != len(q):
-        raise UserError(f"k-NN needs a label a point: {len(labels)}, {len(answer)} for {len(x)}, {len(q)}")
+        raise UserError(
+            f"k-NN needs one label a point; got {len(labels)} and {len(answer)} for {len(x)} and {len(q)} points"
+        )
     labels, answer, right = labels.to(x.device), answer.to(x.device), 0
     classes = int(labels.max()) + 1
     for rows in torch.arange(len(q), device=x.device).split(max(1, 2**22 // len(x))):
         d = torch.cdist(q[rows], x)  # (B, N)
-        if others:
+        if leave_one_out:
             d[torch.arange(len(rows), device=x.device), rows] = torch.inf
         near = labels[d.topk(k, largest=False).indices]  # (B, k)
         votes = torch.zeros(len(rows), classes, dtype=torch.long, device=x.device)
@@ -105,7 +112,7 @@ def knn_accuracy(x, labels, test_x=None, test_labels=None, k=10):
 
 
 def trustworthiness(x, y, k=12):
-    """How far the k nearest neighbours in the picture `y` (N, K) were near in `x` (N, ...): 0 to 1 (all).
+    """How far the k nearest neighbours in the map `y` (N, K) were near in `x` (N, ...): 0 to 1 (all).
 
     scikit-learn's, after Venna and Kaski (2001). Memory: O(N²).
     """
@@ -113,14 +120,14 @@ def trustworthiness(x, y, k=12):
 
     x, y = points(x, what="trustworthiness"), points(y, what="trustworthiness")
     if len(x) != len(y) or not 1 <= k < len(x) / 2:
-        raise UserError(f"trustworthiness needs equally many points, k < N/2: {len(x)}, {len(y)}, k={k}")
+        raise UserError(f"trustworthiness needs N points twice and k < N/2; got {len(x)}, {len(y)} and k = {k}")
     return float(score(x.cpu().numpy(), y.cpu().numpy(), n_neighbors=k))
 
 
 def centroid_correlation(x, y, labels):
     """Spearman's rank correlation, over pairs of classes, of the distances of their means in `x` and in `y`.
 
-    1: the picture keeps the order of all class distances (its global structure); near 0: it says nothing
+    1: the map keeps the order of all class distances (its global structure); near 0: it says nothing
     about them.
     """
     from scipy.stats import spearmanr
@@ -130,8 +137,8 @@ def centroid_correlation(x, y, labels):
     classes = labels.unique()
     if len(classes) < 3 or not len(x) == len(y) == len(labels):
         raise UserError(
-            f"the correlation of class distances needs 3 classes or more and one label a point, "
-            f"not {len(classes)} classes and {len(x)}, {len(y)}, {len(labels)} rows"
+            "the correlation of class distances needs 3 classes or more and one label a point; "
+            f"got {len(classes)} classes and {len(x)}, {len(y)} and {len(labels)} rows"
         )
     pairs = [torch.pdist(torch.stack([z[labels.to(z.device) == c].mean(0) for c in classes])) for z in (x, y)]
     return float(spearmanr(*(d.cpu().numpy() for d in pairs)).statistic)

@@ -1,7 +1,7 @@
 """Exact t-SNE in the open (van der Maaten & Hinton, 2008, with today's settings), on CPU and GPU.
 
 Two distributions over pairs of points: P from distances in the data, Q from distances in the
-picture y. t-SNE moves the points y until Q is like P, that is, down the gradient of
+map y. t-SNE moves the points y until Q is like P, that is, down the gradient of
 
     KL(P || Q) = sum_ij p_ij log(p_ij / q_ij).
 
@@ -21,7 +21,7 @@ from helpers.embedding.scores import pca, points
 
 
 class History(NamedTuple):
-    """What `tsne` recorded: `iteration` [F], `kl` [F] in nats, the pictures `frames` (F, N, K) on the CPU."""
+    """What `tsne` recorded: `iteration` [F], `kl` [F] in nats, the maps `frames` (F, N, K) on the CPU."""
 
     iteration: list
     kl: list
@@ -104,7 +104,7 @@ def joint_probabilities(x, perplexity=30.0, dtype=torch.float32):
     return p
 
 
-# ---------------------------------------------------------------- Q: who is near whom in the picture
+# ---------------------------------------------------------------- Q: who is near whom in the map
 
 
 def _factors(y):
@@ -116,7 +116,7 @@ def _factors(y):
 
 @torch.no_grad()
 def kl_divergence(p, y):
-    """KL(P || Q) of the picture `y` (N, K), in nats: a tensor without dimensions, on y's device."""
+    """KL(P || Q) of the map `y` (N, K), in nats: a tensor without dimensions, on y's device."""
     left, right = _factors(y)
     cross, z = y.new_zeros(2)
     for rows in _blocks(len(y), y.device):
@@ -164,13 +164,13 @@ def gradient(p, y, exaggeration=1.0, buffer=None):
 
 @torch.no_grad()
 def optimise(p, y, n_iter=1000, *, exaggeration=12.0, exaggeration_iter=250, learning_rate="auto", record_every=50):
-    """Gradient descent from the picture `y` (N, K) for `n_iter` steps: (picture, `History`).
+    """Gradient descent from the map `y` (N, K) for `n_iter` steps: (map, `History`).
 
     For the first `exaggeration_iter` steps P counts `exaggeration` times (clusters form while points can
     still pass each other) and the momentum is .5, then .8. `learning_rate` "auto" is N / exaggeration
     (Belkina 2019), for the gradient without its factor 4, as in openTSNE; scikit-learn keeps the factor and
-    divides the rate by 4. The picture and the true KL are kept every `record_every` steps, at the start and
-    at the end; nothing waits for the device before. Raises UserError when the picture is no longer finite.
+    divides the rate by 4. The map and the true KL are kept every `record_every` steps, at the start and
+    at the end; nothing waits for the device before. Raises UserError when the map is no longer finite.
     """
     n, y = len(p), y.to(p.device, p.dtype, copy=True)
     update, gains, buffer = torch.zeros_like(y), torch.ones_like(y), scratch(p)
@@ -203,8 +203,8 @@ def optimise(p, y, n_iter=1000, *, exaggeration=12.0, exaggeration_iter=250, lea
     return y, History(iteration, torch.stack(kl).tolist(), torch.stack(frames).cpu())
 
 
-def start(x, init="pca", seed=0):
-    """The first picture (N, 2) of the points `x` (N, ...), on their device: "pca" or "random", of size 1e-4.
+def initial_map(x, init="pca", seed=0):
+    """The first map (N, 2) of the points `x` (N, ...), on their device: "pca" or "random", of size 1e-4.
 
     PCA keeps the order of clusters that lie far apart, which a random start loses for good: the descent moves
     them no more. It gets a little noise of `seed`, so that exact duplicates can part. At size 1e-4 all q_ij are
@@ -215,14 +215,14 @@ def start(x, init="pca", seed=0):
     if init == "random":
         return 1e-4 * noise
     if init != "pca":
-        raise UserError(f"init is {init!r}: take pca, random or a tensor (N, K)")
+        raise UserError(f"init must be pca, random or a tensor (N, K); got {init!r}")
     codes = pca(x, min(2, *x.shape)).codes
     codes = codes / codes[:, 0].std(correction=0).clamp_min(torch.finfo(x.dtype).tiny)
     return 1e-4 * torch.nn.functional.pad(codes, (0, 2 - codes.shape[1])) + 1e-6 * noise
 
 
 def tsne(x, perplexity=30.0, n_iter=1000, *, init="pca", seed=0, **options):
-    """The t-SNE picture of the points `x` (N, ...): (y (N, 2) float32, `History`), on the device of `x`.
+    """The t-SNE map of the points `x` (N, ...): (y (N, 2) float32, `History`), on the device of `x`.
 
     perplexity  how many neighbours count, as a smooth number
     init        "pca", "random" or a tensor (N, K)
@@ -232,9 +232,9 @@ def tsne(x, perplexity=30.0, n_iter=1000, *, init="pca", seed=0, **options):
     Raises UserError for bad points (empty, one, NaN), perplexity, init, or a descent that diverged.
     """
     if n_iter < 0:
-        raise UserError(f"{n_iter} iterations are too few")
+        raise UserError(f"n_iter must be 0 or more; got {n_iter}")
     p = joint_probabilities(x, perplexity)
-    y = start(x, init, seed) if isinstance(init, str) else points(init, what="the start of t-SNE")
+    y = initial_map(x, init, seed) if isinstance(init, str) else points(init, what="the start of t-SNE")
     if len(y) != len(p):
         raise UserError(f"the start of t-SNE has {len(y)} rows for {len(p)} points: give one row a point")
     return optimise(p, y, n_iter, **options)

@@ -1,7 +1,8 @@
 """Lecture 06, transfer learning: pretrained backbones, new heads, and what to freeze.
 
-Notebook: notebooks/06_transfer_learning.ipynb. Start with `model` (backbone and classifier), then `train` (the
-strategies); `costs` counts what a network costs; `experiments` holds the recorded runs, `cli` the command.
+Notebook: notebooks/06_transfer_learning.ipynb. `model` has the backbone, the classifier and what freezes its blocks;
+`train` the strategies, from the best linear head to the whole network; `costs` counts what a network costs;
+`experiments` holds the recorded runs and their data, `cli` the command. Named here is what the notebook uses.
 """
 
 import lazy_loader
@@ -10,8 +11,9 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submodules=["cli", "costs", "experiments", "model", "train"],
     submod_attrs={
-        "model": ["Classifier", "backbone", "blocks", "freeze", "freeze_first", "freeze_statistics", "unfreeze"],
-        "train": ["classify", "linear_probe", "probe", "train_classifier"],
+        "model": ["Classifier", "backbone", "freeze", "freeze_statistics"],
+        "train": ["linear_probe", "probe", "train_classifier"],
         "costs": ["cost_table", "saved_bytes"],
+        "experiments": ["leaf_set", "plant_sets"],
     },
 )

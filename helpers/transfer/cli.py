@@ -89,10 +89,11 @@ def train(
 ):
     """Train a classifier on class folders. The weights kept are those of the lowest validation loss."""
     from helpers.course.batches import seed_everything
+    from helpers.course.classify import classify
     from helpers.course.devices import engine
     from helpers.course.training import evaluate, save_model
     from helpers.transfer.model import Classifier
-    from helpers.transfer.train import classify, train_classifier
+    from helpers.transfer.train import train_classifier
 
     cli.fresh(out, resume)
     if freeze not in ("base", "half", "none"):
@@ -185,9 +186,9 @@ def evaluate_(
 ):
     """Accuracy of a trained classifier on class folders, with Wilson's 95 % interval."""
     from helpers.course.claims import proportion
+    from helpers.course.classify import classify
     from helpers.course.training import evaluate
     from helpers.data.images import PictureFolder, folder_items
-    from helpers.transfer.train import classify
 
     model, config = load_classifier(weights)
     kind, path = cli.kind_and_path(data, KINDS)

@@ -118,7 +118,7 @@ def freeze_first(base, count):
     """Freeze the first `count` blocks of a network; returns the names of the frozen ones."""
     parts = blocks(base)
     if not 0 <= count <= len(parts):
-        raise UserError(f"cannot freeze {count} of {len(parts)} blocks")
+        raise UserError(f"cannot freeze {count} of {len(parts)} blocks: give a number from 0 to {len(parts)}")
     for _, module in parts[:count]:
         freeze(module)
     return [name for name, _ in parts[:count]]

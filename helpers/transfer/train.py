@@ -4,7 +4,9 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from helpers.course.augment import flip_and_shift
 from helpers.course.batches import Tensors
+from helpers.course.classify import classify
 from helpers.course.errors import UserError
 from helpers.course.training import fit, predict
 from helpers.transfer.model import blocks, freeze, freeze_first, freeze_statistics, unfreeze
@@ -15,7 +17,7 @@ STRATEGIES = ("scratch", "base", "half", "none")
 def prepare(model, strategy):
     """Freeze what the strategy says: nothing, the whole base, half of its blocks, or its first k blocks."""
     if strategy not in STRATEGIES and not isinstance(strategy, int):
-        raise UserError(f"strategy {strategy!r} is not one of {', '.join(STRATEGIES)} or a number of blocks")
+        raise UserError(f"strategy must be one of {', '.join(STRATEGIES)}, or a number of blocks; got {strategy!r}")
     unfreeze(model)
     if isinstance(strategy, int):
         freeze_first(model.base, strategy)
@@ -29,30 +31,6 @@ def prepare(model, strategy):
 def trainable(model):
     """The parameters an optimiser should get: Adam and weight decay would move the others too."""
     return [p for p in model.parameters() if p.requires_grad]
-
-
-def classify(model, batch):
-    """Training step: sums of cross-entropy and of hits over a batch (x, y); y are classes (B,)."""
-    x, y = batch
-    logits = model(x)  # (B, classes)
-    return {"loss": F.cross_entropy(logits, y, reduction="sum"), "accuracy": (logits.argmax(1) == y).sum()}
-
-
-def flip_and_shift(batch, generator, reach=1 / 8):
-    """Augment (x, y) on its device: each picture mirrored or not, and shifted by up to `reach` of its size."""
-    x, y = batch
-    n, side = len(x), x.shape[-1]
-    pad = int(side * reach)
-    mirror = torch.rand(n, generator=generator) < 0.5
-    shift = torch.randint(0, 2 * pad + 1, (2, n), generator=generator)
-    mirror, (top, left) = mirror.to(x.device), shift.to(x.device)
-    x = torch.where(mirror[:, None, None, None], x.flip(3), x)
-    wide = F.pad(x.float(), (pad,) * 4, mode="reflect").to(x.dtype)
-    rows = top[:, None] + torch.arange(x.shape[-2], device=x.device)  # (B, H)
-    columns = left[:, None] + torch.arange(side, device=x.device)  # (B, W)
-    sample = torch.arange(n, device=x.device)
-    x = wide[sample[:, None, None], :, rows[:, :, None], columns[:, None, :]]  # (B, H, W, C): indices come first
-    return x.permute(0, 3, 1, 2), y
 
 
 # ---------------------------------------------------------------- the head alone

@@ -148,67 +148,47 @@ def test_nothing_is_written_over_without_force(pets, tmp_path):
     assert len(list((tmp_path / "a").rglob("*.png"))) == 52
 
 
-def spoil(name, pets, tmp_path):
-    """Arguments that go wrong, and what the line must name."""
-    data, out = f"folder:{pets}", tmp_path / "a"
-    if name == "kind":
-        return (f"leaves:{pets}", out), "folder:PATH"
-    if name == "no path":
-        return ("folder:", out), "needs a path"
-    if name == "missing":
-        return (f"folder:{tmp_path / 'nowhere'}", out), "nowhere is no folder"
-    if name == "empty class":
-        (pets / "newt").mkdir()
-        return (data, out), "newt holds no picture"
-    if name == "unreadable":
-        (pets / "cat" / "0.png").write_bytes(b"no picture")
-        return (data, out), "0.png is no readable picture"
-    if name == "small":
-        return (data, out, "--crop", 25), "24x32 pixels, smaller than the crop of 25"
-    if name == "operation":
-        return (data, out, "--operations", "hflip,spin"), "no operation spin"
-    if name == "jpeg":
-        return (data, out, "--jpeg", 101), "1 to 100"
-    if name == "valid":
-        return (data, out, "--valid", 1), "below 1"
-    if name == "inside":
-        return (data, pets / "copies"), "would count as pictures"
-    if name == "file":
-        out.write_text("x")
-        return (data, out), "is a file"
-    if name == "below a file":
-        out.write_text("x")
-        return (data, out / "b"), "cannot be written (Not a directory)"
-    if name == "unwritable":
-        out.mkdir()
-        out.chmod(0o500)
-        return (data, out / "b"), "cannot be written"
-    raise AssertionError(name)
+@pytest.mark.parametrize(
+    "options, says",
+    [
+        (["--crop", 25], "24x32 pixels, smaller than the crop of 25"),
+        (["--operations", "hflip,spin"], "no operation spin"),
+        (["--jpeg", 101], "1 to 100"),
+        (["--valid", 1], "below 1"),
+    ],
+)
+def test_bad_options_end_in_one_clear_line(options, says, pets, tmp_path):
+    assert says in refused("--data", f"folder:{pets}", "--out", tmp_path / "a", "--copies", 1, *options)
 
 
 @pytest.mark.parametrize(
-    "name",
-    [
-        "kind",
-        "no path",
-        "missing",
-        "empty class",
-        "unreadable",
-        "small",
-        "operation",
-        "jpeg",
-        "valid",
-        "inside",
-        "file",
-        "below a file",
-        "unwritable",
-    ],
+    "data, says",
+    [("leaves:{}", "folder:PATH"), ("folder:", "needs a path"), ("folder:{}/nowhere", "there is no folder")],
 )
-def test_bad_input_ends_in_one_clear_line(name, pets, tmp_path):
-    if name == "unwritable" and os.geteuid() == 0:
-        pytest.skip("root may write everywhere")
-    (data, out, *more), says = spoil(name, pets, tmp_path)
-    assert says in refused("--data", data, "--out", out, "--copies", 1, *more)
+def test_data_that_is_no_folder_ends_in_one_clear_line(data, says, tmp_path):
+    assert says in refused("--data", data.format(tmp_path), "--out", tmp_path / "a", "--copies", 1)
+
+
+def test_a_bad_picture_or_an_empty_class_is_named(pets, tmp_path):
+    (pets / "cat" / "0.png").write_bytes(b"no picture")
+    arguments = ("--data", f"folder:{pets}", "--out", tmp_path / "a", "--copies", 1)
+    assert "0.png is no readable picture" in refused(*arguments)
+    (pets / "newt").mkdir()
+    assert "newt holds no picture" in refused(*arguments)
+
+
+def test_an_output_that_cannot_be_written_ends_in_one_clear_line(pets, tmp_path):
+    arguments = ("--data", f"folder:{pets}", "--copies", 1, "--out")
+    assert "would count as pictures" in refused(*arguments, pets / "copies")
+    (tmp_path / "a").write_text("x")
+    assert "is a file" in refused(*arguments, tmp_path / "a")
+    assert "cannot be written (Not a directory)" in refused(*arguments, tmp_path / "a" / "b")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_folder_without_permission_ends_in_one_clear_line(pets, tmp_path):
+    (tmp_path / "a").mkdir(mode=0o500)
+    assert "cannot be written" in refused("--data", f"folder:{pets}", "--copies", 1, "--out", tmp_path / "a" / "b")
 
 
 def test_as_a_program(pets, tmp_path):

@@ -8,8 +8,9 @@ import torch
 from typer.testing import CliRunner
 
 from helpers.__main__ import app
-from helpers.augmentation import experiments as study
+from helpers.augmentation import experiments
 from helpers.course.batches import Tensors
+from helpers.course.classify import classify
 from helpers.course.experiments import EXPERIMENTS, Record, arms
 
 NAMES = [name for name in EXPERIMENTS if name.startswith("augmentation-")]
@@ -43,22 +44,22 @@ def test_equal_compute_in_whole_epochs(scale):
         steps = {one.args[-1] for one in arms(name, scale).values()}
         assert len(steps) == 1
     sizes = {"small": (10, 20, 40), "full": (10, 20, 40, 80, 160, 640)}[scale]
-    (steps,) = {one.args[-1] for one in study.gap(scale).values()}
+    (steps,) = {one.args[-1] for one in experiments.gap(scale).values()}
     for n in sizes:
-        assert steps % -(-n * len(study.KINDS) // study.BATCH) == 0
-    per_class, copies, _, steps = study.leak(scale)["copies, then split"].args[1:]
-    trained = round(0.75 * per_class) * (copies + 1) * len(study.KINDS)
+        assert steps % -(-n * len(experiments.KINDS) // experiments.BATCH) == 0
+    per_class, copies, _, steps = experiments.leak(scale)["copies, then split"].args[1:]
+    trained = round(0.75 * per_class) * (copies + 1) * len(experiments.KINDS)
     assert steps % -(-trained // 50) == 0
 
 
 def test_train_takes_the_steps_that_it_is_asked_for(monkeypatch):
     calls = []
     monkeypatch.setattr(torch.optim.AdamW, "step", _counted(torch.optim.AdamW.step, calls))
-    pictures = Tensors(torch.zeros(90, 1, 16, 16, dtype=torch.uint8), torch.arange(90) % 2)
-    study.train(pictures, 2, 6)  # batches of 40, 40 and 10
+    data = Tensors(torch.zeros(90, 1, 16, 16, dtype=torch.uint8), torch.arange(90) % 2)
+    experiments.train(data, 2, 6)  # batches of 40, 40 and 10
     assert len(calls) == 6
     with pytest.raises(ValueError, match="whole number of epochs"):
-        study.train(pictures, 2, 7)
+        experiments.train(data, 2, 7)
 
 
 def _counted(step, calls):
@@ -69,19 +70,19 @@ def _counted(step, calls):
     return counted
 
 
-def test_fresh_pictures_are_fresh():
-    pool, fresh = study.rendered(5, 5, 3)
+def test_fresh_images_are_fresh():
+    pool, fresh = experiments.rendered(5, 5, 3)
     assert len({p.numpy().tobytes() for p in torch.cat([pool.tensors[0], fresh.tensors[0]])}) == 80
-    small = study.small_leaves(2, 3)
+    small = experiments.small_leaves(2, 3)
     assert torch.equal(small.tensors[0], pool.tensors[0][:16]) and torch.equal(small.tensors[1], pool.tensors[1][:16])
-    train, held = study.digit_sets(20, 300, 1)
-    assert np.bincount(train.tensors[1]).tolist() == [20] * 10 and np.bincount(held.tensors[1]).tolist() == [30] * 10
-    assert not {p.numpy().tobytes() for p in train.tensors[0]} & {p.numpy().tobytes() for p in held.tensors[0]}
+    train, test = experiments.digit_sets(20, 300, 1)
+    assert np.bincount(train.tensors[1]).tolist() == [20] * 10 and np.bincount(test.tensors[1]).tolist() == [30] * 10
+    assert not {p.numpy().tobytes() for p in train.tensors[0]} & {p.numpy().tobytes() for p in test.tensors[0]}
 
 
 def test_half_turn_is_numpys():
     x = torch.randint(0, 256, (64, 1, 9, 9), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
-    out = study.RandomHalfTurn()(x, torch.Generator().manual_seed(1))
+    out = experiments.RandomHalfTurn()(x, torch.Generator().manual_seed(1))
     turned = [not torch.equal(a, b) for a, b in zip(x, out)]
     assert 16 < sum(turned) < 48
     for a, b, t in zip(x.numpy(), out.numpy(), turned):
@@ -89,7 +90,7 @@ def test_half_turn_is_numpys():
 
 
 def test_the_step_leaves_nothing_on_the_cpu():
-    model = study.network(3).to("meta")
+    model = experiments.network(3).to("meta")
     x, y = torch.zeros(4, 3, 32, 32, dtype=torch.uint8, device="meta"), torch.zeros(4, dtype=torch.int64, device="meta")
     for labels in (y, torch.zeros(4, 3, device="meta")):
-        assert {v.device.type for v in study.classify(model, (x, labels)).values()} == {"meta"}
+        assert {v.device.type for v in classify(model, (x, labels)).values()} == {"meta"}

@@ -461,8 +461,8 @@ def test_cached_holds_the_same_as_the_files(tmp_path):
 
 
 def test_too_many_pictures_for_memory_stay_on_disk_with_the_same_result(tmp_path, monkeypatch):
+    from helpers.course.classify import classify
     from helpers.course.training import evaluate
-    from helpers.transfer.train import classify
 
     torch.manual_seed(0)
     net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 32 * 32, 2)).double()

@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 
 from helpers.__main__ import app
 from helpers.embedding import autoencoder
+from helpers.embedding.train import splits
 
 ROOT = Path(__file__).parents[2]
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
@@ -73,7 +74,7 @@ def test_train_answers_with_one_object_and_a_model_that_gives_that_error(trained
     out, facts = trained
     assert facts["n"] == 179 and facts["epochs"] == 6 and facts["resumed_from"] is None and facts["seconds"] > 0
     assert 0 <= facts["knn"] <= 1 and facts["error"] < facts["mean_error"] and facts["pca_error"] < facts["mean_error"]
-    test = autoencoder.sets("digits", 2)["test"][0]
+    test = splits("digits", 2)["test"][0]
     with torch.no_grad():
         model = autoencoder.load(out / "model.safetensors")
         error = (model(test).sigmoid() - test).square().flatten(1).sum(1).mean().item()

@@ -37,11 +37,17 @@ def test_pca_error_is_the_sum_of_the_discarded_variances(digits):
     torch.testing.assert_close(error, p.variances[7:].sum(), rtol=1e-12, atol=0)
 
 
-def test_pca_takes_constant_columns_and_pictures(digits):
+def test_pca_takes_constant_columns_and_images(digits):
     x = torch.tensor(digits[0]).float().view(-1, 1, 8, 8)
     p = embedding.pca(torch.cat([x, torch.ones_like(x)], 1), 3)
     assert p.codes.shape == (600, 3) and torch.isfinite(p.codes).all()
     torch.testing.assert_close(p.codes.abs(), embedding.pca(x, 3).codes.abs())
+
+
+def test_squared_error_is_a_sum_over_pixels():
+    a, b = torch.rand(5, 1, 4, 4), torch.rand(5, 1, 4, 4)
+    wanted = [sum((p - q) ** 2 for p, q in zip(x.flatten().tolist(), y.flatten().tolist())) for x, y in zip(a, b)]
+    np.testing.assert_allclose(embedding.squared_error(a, b), wanted, rtol=1e-5)
 
 
 @pytest.mark.parametrize("k", [1, 3, 10])
@@ -92,10 +98,13 @@ def test_centroid_correlation(digits):
         (lambda: embedding.points(torch.empty(3, 0)), "empty set"),
         (lambda: embedding.pca(torch.rand(5, 3), 4), "1 to 3 components, not 4"),
         (lambda: embedding.pca(torch.rand(5, 3), 0), "not 0"),
-        (lambda: embedding.knn_accuracy(torch.rand(5, 3), [0, 1, 0, 1, 0], k=5), "5 neighbours"),
-        (lambda: embedding.knn_accuracy(torch.rand(5, 3), [0, 1], k=2), "label a point"),
-        (lambda: embedding.trustworthiness(torch.rand(9, 3), torch.rand(8, 2), 2), "9, 8"),
-        (lambda: embedding.centroid_correlation([[0.0], [1]], [[0.0], [1]], [0, 1]), "not 2 classes"),
+        (
+            lambda: embedding.knn_accuracy(torch.rand(5, 3), [0, 1, 0, 1, 0], k=5),
+            "k must be from 1 to 4, as k-NN has 5 points; got 5",
+        ),
+        (lambda: embedding.knn_accuracy(torch.rand(5, 3), [0, 1], k=2), "one label a point; got 2"),
+        (lambda: embedding.trustworthiness(torch.rand(9, 3), torch.rand(8, 2), 2), "got 9, 8 and k = 2"),
+        (lambda: embedding.centroid_correlation([[0.0], [1]], [[0.0], [1]], [0, 1]), "got 2 classes"),
     ],
 )
 def test_errors_are_one_clear_line(call, words):

@@ -137,7 +137,7 @@ def test_exaggeration_multiplies_the_attraction_only():
     torch.testing.assert_close(t.gradient(p, y.detach(), 12.0), auto, rtol=1e-9, atol=1e-12)
 
 
-def test_float32_gradient_is_the_float64_one_on_a_real_picture(digits):
+def test_float32_gradient_is_the_float64_one_on_a_real_map(digits):
     x = digits[0][:500]
     y, _ = t.tsne(x, n_iter=300)
     exact = t.gradient(t.joint_probabilities(x, dtype=torch.float64), y.double())
@@ -149,7 +149,7 @@ def test_gradient_runs_where_its_inputs_are():
     p, y = torch.empty(50, 50, device="meta"), torch.empty(50, 2, device="meta")
     assert t.gradient(p, y).device.type == "meta" and t.gradient(p, y).shape == (50, 2)
     assert t.kl_divergence(p, y).device.type == "meta"
-    assert t.start(torch.rand(9, 4), "random").device.type == "cpu"
+    assert t.initial_map(torch.rand(9, 4), "random").device.type == "cpu"
 
 
 # ---------------------------------------------------------------- the descent
@@ -186,7 +186,7 @@ def test_as_good_as_open_tsne_from_the_same_p_and_start_on_all_digits(digits):
     x, labels = digits
     affinities = PerplexityBasedNN(x.numpy(), perplexity=30, method="exact")
     p = torch.tensor(affinities.P.toarray())
-    y0 = t.start(x)
+    y0 = t.initial_map(x)
     theirs = TSNEEmbedding(y0.numpy(), affinities, negative_gradient_method="bh")
     theirs = theirs.optimize(250, exaggeration=12, momentum=0.5).optimize(750, momentum=0.8)
     theirs = torch.tensor(np.asarray(theirs))
@@ -207,8 +207,8 @@ def test_a_pca_start_keeps_the_global_structure_which_random_ones_lose():
     x[:, :2] += 10 * torch.stack([labels // 3, labels % 3], 1)
     p = t.joint_probabilities(x, 10)
     score = lambda y: centroid_correlation(x, t.optimise(p, y, 500)[0], labels)
-    assert score(t.start(x)) > 0.9
-    assert max(score(t.start(x, "random", seed)) for seed in range(3)) < 0.7
+    assert score(t.initial_map(x)) > 0.9
+    assert max(score(t.initial_map(x, "random", seed)) for seed in range(3)) < 0.7
 
 
 def test_history_and_frames(digits):
@@ -217,7 +217,7 @@ def test_history_and_frames(digits):
     assert history.iteration == [0, 50, 100, 120]
     assert history.frames.shape == (4, 200, 2)
     torch.testing.assert_close(history.frames[-1], y)
-    torch.testing.assert_close(history.frames[0], t.start(x).float())
+    torch.testing.assert_close(history.frames[0], t.initial_map(x).float())
     p = t.joint_probabilities(x, dtype=torch.float64)
     for kl, frame in zip(history.kl, history.frames):
         assert kl == pytest.approx(plain_kl(p, frame.double()).item(), rel=1e-4)
@@ -237,7 +237,7 @@ def test_the_seed_decides_and_nothing_else(digits):
     assert not torch.equal(d, e)
 
 
-def test_pictures_arrays_and_own_starts_are_taken(digits):
+def test_images_arrays_and_own_maps_are_taken(digits):
     x = digits[0][:60].float()
     a, _ = t.tsne(x, 8, 30)
     b, _ = t.tsne(x.view(60, 1, 8, 8).numpy(), 8, 30)
@@ -274,10 +274,10 @@ def test_duplicates_constant_columns_and_equal_points_work(digits):
         (lambda: t.tsne([]), "rows"),
         (lambda: t.tsne(torch.tensor([[1.0, 2], [3, 4], [5, float("nan")]])), "point 2 has nan as feature 1"),
         (lambda: t.tsne(torch.tensor([[1.0, 2], [float("inf"), 4], [5, 6]])), "point 1 has inf as feature 0"),
-        (lambda: t.tsne(torch.rand(20, 3), 5, init="spectral"), "init is 'spectral'"),
+        (lambda: t.tsne(torch.rand(20, 3), 5, init="spectral"), "init must be pca, random or a tensor.*got 'spectral'"),
         (lambda: t.tsne(torch.rand(20, 3), 5, init=torch.rand(19, 2)), "19 rows for 20 points"),
         (lambda: t.tsne(torch.rand(20, 3), 5, init=torch.full((20, 2), torch.nan)), "the start of t-SNE needs"),
-        (lambda: t.tsne(torch.rand(20, 3), 5, -1), "-1 iterations"),
+        (lambda: t.tsne(torch.rand(20, 3), 5, -1), "n_iter must be 0 or more; got -1"),
         (lambda: t.tsne(torch.rand(20, 3), 5, 50, learning_rate=float("inf")), "diverged"),
         (lambda: t.joint_probabilities(torch.zeros(1, 3).expand(4_000_000, 3)), "needs 64000.* GB"),
     ],
