@@ -21,12 +21,12 @@ def walk_forward(n, first, size):
 class Scaler:
     """Mean 0 and standard deviation 1 on `past` (T, K), NaN left out; the future is scaled as the past was.
 
-    A column with fewer than `least` values is too young: it becomes NaN and so takes no part.
+    A column with fewer than `min_count` values is too young: it becomes NaN and so takes no part.
     """
 
-    def __init__(self, past, least=24):
+    def __init__(self, past, min_count=24):
         count = (~np.isnan(past)).sum(axis=0)
-        count = np.where(count < least, np.nan, count)
+        count = np.where(count < min_count, np.nan, count)
         self.mean = np.nansum(past, axis=0) / count
         self.std = np.sqrt(np.nansum((past - self.mean) ** 2, axis=0) / count)
 

@@ -71,12 +71,12 @@ def translation_step(model, batch):
 
 
 @torch.no_grad()
-def greedy(model, source, longest):
+def greedy(model, source, max_length):
     """The likeliest token at each step: source (B, S) -> list of B lists of ids, without <s> and </s>."""
     memory, real, state = model.encode(source)
     token = torch.full((len(source), 1), START, device=source.device)
     tokens = []
-    for _ in range(longest):
+    for _ in range(max_length):
         logits, state, _ = model.decode(token, memory, real, state)
         token = logits.argmax(dim=2)
         tokens.append(token)
@@ -84,7 +84,7 @@ def greedy(model, source, longest):
 
 
 @torch.no_grad()
-def beam(model, source, longest, width=4):
+def beam(model, source, max_length, width=4):
     """The likeliest sentence found when the `width` best beginnings are kept at each step -> as `greedy`.
 
     A sentence's score is the sum of its log-probabilities; </s> ends it, and it keeps its place by its score.
@@ -100,7 +100,7 @@ def beam(model, source, longest, width=4):
     frozen = torch.full((vocabulary,), -torch.inf, device=source.device, dtype=h.dtype)
     frozen[PAD] = 0  # what is finished goes on with padding, at no cost
     first = torch.arange(batch, device=source.device)[:, None] * width
-    for _ in range(longest):
+    for _ in range(max_length):
         logits, state, _ = model.decode(tokens[:, -1:], memory, real, state)
         step = torch.where(done[:, None], frozen, logits[:, 0].log_softmax(dim=1))  # (B·k, V)
         total = (score.view(-1, 1) + step).view(batch, width * vocabulary)
@@ -156,9 +156,9 @@ def train_translator(attention, n=6000, digits=8, epochs=15, lr=3e-3, seed=0, te
         label="translation",
         **options,
     )
-    longest, wanted = test.tensors[1].shape[1], [right for _, right in pairs[n:]]
+    max_length, wanted = test.tensors[1].shape[1], [right for _, right in pairs[n:]]
     ids = test.tensors[0].to(next(model.parameters()).device)
-    said = {"greedy": greedy(model.eval(), ids, longest), "beam": beam(model, ids, longest, width)}
+    said = {"greedy": greedy(model.eval(), ids, max_length), "beam": beam(model, ids, max_length, width)}
     said = {name: [target.decode(row) for row in rows] for name, rows in said.items()}
     by_length = {}
     for (left, _), ours, right in zip(pairs[n:], said["greedy"], wanted):
