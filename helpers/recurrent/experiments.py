@@ -42,7 +42,7 @@ def _problem(problem, name, length, n, hidden, epochs, seed):
 def problems(scale):
     """Each network on the adding problem and on the copy problem (three symbols of four kinds), at several lengths."""
     n, hidden, epochs, adding, copying = {
-        "tiny": (100, 8, 1, (5,), (2,)),
+        "tiny": (100, 8, 1, (30,), (5,)),
         "small": (5000, 32, 8, (30, 100), (5, 15)),
         "full": (50_000, 128, 20, (50, 100, 200, 400), (10, 30, 100)),
     }[scale]

@@ -18,8 +18,8 @@ def test_survival_is_told_as_a_factor_a_step():
 
 def test_every_network_meets_both_problems():
     arms = study.problems("tiny")
-    assert set(arms) == {f"{problem}: {name}" for problem in ("adding 5", "copying 2") for name in memory.INITS}
-    row = arms["adding 5: RNN"](0)
+    assert set(arms) == {f"{problem}: {name}" for problem in ("adding 30", "copying 5") for name in memory.INITS}
+    row = arms["adding 30: RNN"](0)
     assert row["share"] == pytest.approx(row["loss"] / memory.ADDING_BASELINE)
 
 
