@@ -29,7 +29,10 @@ class NGramModel(nn.Module):
         return cls(Vocabulary.build(ngrams(tokens, low, high) for tokens in texts).tokens, low, high)
 
     def counts(self, texts):
-        """(N, V) sparse: how often each term stands in each text."""
+        """(N, V) sparse: how often each term stands in each text.
+
+        As CountVectorizer(analyzer=..., vocabulary=...) of scikit-learn, which would check all V terms at each call.
+        """
         from scipy.sparse import csr_array
 
         columns, ends = [], [0]
