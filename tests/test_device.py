@@ -225,7 +225,7 @@ def test_the_command_line_trains_and_answers_there(device, tmp_path):
             f"{word} film number {i % 7}\t{label}\n" for i in range(30) for word, label in (("good", 1), ("bad", 0))
         )
     )
-    for model in ("lstm", "best", "hinted"):
+    for model in ("lstm", "best", "class-ratio"):
         out = tmp_path / model
         options = ("--pretrain-epochs", 1) if model == "best" else ()
         command(

@@ -52,15 +52,12 @@ def interval(values, level=0.95):
 
 def proportion(hits, n, level=0.95):
     """Wilson's interval for a share hits/n (Wilson, JASA 22, 1927): right also near 0 and 1."""
-    from scipy.stats import norm
+    from scipy.stats import binomtest
 
     if not 0 <= hits <= n or n == 0:
         raise ValueError(f"{hits} hits of {n} are no share")
-    z, p = norm.ppf(0.5 + level / 2), hits / n
-    middle = (p + z * z / (2 * n)) / (1 + z * z / n)
-    half = z / (1 + z * z / n) * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
-    low, high = 0.0 if hits == 0 else middle - half, 1.0 if hits == n else middle + half  # exact at the ends
-    return Interval(p, float(low), float(high), n)
+    known = binomtest(hits, n).proportion_ci(level, method="wilson")
+    return Interval(hits / n, float(known.low), float(known.high), n)
 
 
 def claim(sentence, value, *, at_least=None, at_most=None, between=None, unit="", digits=3):
@@ -76,14 +73,18 @@ def claim(sentence, value, *, at_least=None, at_most=None, between=None, unit=""
     """
     if sum(bound is not None for bound in (at_least, at_most, between)) != 1:
         raise TypeError("claim needs just one of at_least=, at_most=, between=")
-    known = value if isinstance(value, Interval) else interval(value)
+    from helpers.course.scale import scale
+
+    try:
+        known = value if isinstance(value, Interval) else interval(value)
+    except ValueError:  # no value, or the mean of none: at another scale a cell may have nothing to measure
+        if scale() == "small":
+            raise
+        known = Interval(math.nan, math.nan, math.nan, 0)
     low, high = between if between is not None else (at_least, at_most)
     card = Card(sentence, known, low, high, unit, digits)
-    if not card.holds:
-        from helpers.course.scale import scale
-
-        if scale() == "small":
-            raise ClaimFailed(f"{sentence}: measured {card.measured}, needed {card.bound}")
+    if not card.holds and scale() == "small":
+        raise ClaimFailed(f"{sentence}: measured {card.measured}, needed {card.bound}")
     _show(card)
 
 
@@ -183,6 +184,8 @@ class Card:
     @property
     def measured(self):
         v = self.value
+        if v.n == 0:
+            return "nothing"
         if v.low == v.high:
             return self._number(v.mean)
         return f"{self._number(v.mean)} (95 % interval {v.low:.{self.digits}f} to {v.high:.{self.digits}f}, n = {v.n})"
@@ -202,9 +205,9 @@ class Card:
         edge, tint = ("#009e73", "0,158,115") if self.holds else ("#d55e00", "213,94,0")
         facts = {
             "sentence": self.sentence,
-            "mean": round(v.mean, self.digits + 2),
-            "low": round(v.low, self.digits + 2),
-            "high": round(v.high, self.digits + 2),
+            "mean": round(v.mean, self.digits + 2) if v.n else None,
+            "low": round(v.low, self.digits + 2) if v.n else None,
+            "high": round(v.high, self.digits + 2) if v.n else None,
             "n": v.n,
             "bound": self.bound,
             "unit": self.unit,

@@ -58,7 +58,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "nsmc",
             "published",
             "reviews",
-            "rt_polarity",
             "split_groups",
             "text_lines",
         ],

@@ -246,30 +246,6 @@ ENTRIES = [
         ),
     ),
     Entry(
-        name="rt-polarity",
-        title="Sentence polarity 1.0",
-        tier=2,
-        place="rt-polaritydata",
-        unpacked=True,
-        what="10,662 sentences of film reviews, half positive, half negative",
-        source="cs.cornell.edu/people/pabo/movie-review-data",
-        licence="not stated (research use)",
-        citation="B. Pang, L. Lee (2005). Seeing stars: Exploiting class relationships for sentiment "
-        "categorization with respect to rating scales. ACL.",
-        hash_from="huggingface/datasets, rotten_tomatoes/dataset_infos.json",
-        files=(
-            File(
-                "rt-polaritydata.tar.gz",
-                487770,
-                "a05befe52aafda71d458d188a1c54506a998b1308613ba76bbda2e5029409ce9",
-                (
-                    "https://storage.googleapis.com/seldon-datasets/sentence_polarity_v1/rt-polaritydata.tar.gz",
-                    "https://www.cs.cornell.edu/people/pabo/movie-review-data/rt-polaritydata.tar.gz",
-                ),
-            ),
-        ),
-    ),
-    Entry(
         name="plantvillage",
         title="PlantVillage",
         tier=3,

@@ -11,6 +11,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submodules=["cells", "encoder", "experiments", "figures", "forecast", "memory", "numerals", "translate"],
     submod_attrs={
         "forecast": ["forecast_errors", "forecast_prices", "walk_forward"],
-        "translate": ["Translator", "beam", "bleu", "greedy", "train_translator"],
+        "translate": ["train_translator"],
     },
 )

@@ -190,22 +190,6 @@ def memory_cell(sharpness=40.0):
     return cell
 
 
-def truncated(module, x, k):
-    """Run over x (B, T, E), cutting the gradient (not the state) every k steps -> output (B, T, H).
-
-    Truncated back-propagation through time; k >= T is the full one.
-    """
-    outputs, state = [], None
-    for piece in x.split(k, dim=1):
-        if isinstance(module, Recurrent):
-            output, state = module(piece, state=state)
-        else:
-            output, state = module(piece, state)
-        state = tuple(s.detach() for s in state) if isinstance(state, tuple) else state.detach()
-        outputs.append(output)
-    return torch.cat(outputs, dim=1)
-
-
 # --- the ladder: one LSTM layer, four ways to the same numbers (the last rung is nn.LSTM) ---------
 
 

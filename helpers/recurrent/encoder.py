@@ -1,6 +1,7 @@
 """A recurrent encoder of token ids: embedding, one or two directions, several layers.
 
-Shapes: ids (B, T), or (B, T, G) where tokens are spelled; embedded (B, T, E), outputs of a direction (B, T, H).
+Shapes: ids (B, T), or (B, T, G) where a token is G numbers, its own and those of its features, such as subword n-grams;
+embedded (B, T, E), outputs of a direction (B, T, H).
 Lengths come from the ids and stay on the device: nothing waits for it.
 """
 
@@ -11,13 +12,11 @@ import torch.nn.functional as F
 from helpers.data.vocabulary import PAD, UNKNOWN
 
 RUN = {"rnn": torch.rnn_tanh, "lstm": torch.lstm, "gru": torch.gru}  # what nn.RNN, nn.LSTM, nn.GRU call
-
-
 CELL = {"rnn": nn.RNN, "lstm": nn.LSTM, "gru": nn.GRU}
 
 
 def words(ids):
-    """The numbers of the tokens themselves, (B, T), of plain or spelled ids."""
+    """The numbers of the tokens themselves, (B, T), of ids (B, T) or (B, T, G)."""
     return ids if ids.dim() == 2 else ids[..., 0]
 
 
@@ -84,7 +83,7 @@ class Encoder(nn.Module):
             hidden = (torch.rand(token.shape, device=ids.device) < self.word_dropout) & (token != PAD)
             if ids.dim() == 2:
                 ids = ids.masked_fill(hidden, UNKNOWN)
-            else:  # the spelling is hidden with the token
+            else:  # the features are hidden with the token
                 token = token.masked_fill(hidden, UNKNOWN)[..., None]
                 ids = torch.cat([token, ids[..., 1:].masked_fill(hidden[..., None], PAD)], dim=2)
         x = self.embedding(ids)

@@ -5,9 +5,9 @@ The seed starts the weights and draws the sequences or the numbers; the share pr
 
 from functools import lru_cache, partial
 
-from helpers.data import sets as data
+from helpers.data import sets
 from helpers.recurrent import forecast, memory
-from helpers.recurrent import translate as sequences
+from helpers.recurrent.translate import train_translator
 
 # ---------------------------------------------------------------- how much gradient is left
 
@@ -21,9 +21,9 @@ def _survival(name, steps, hidden, seed):
 
 
 def survival(scale):
-    """The six networks of `memory.STARTS` before any training."""
+    """The six networks of `memory.INITS` before any training."""
     steps, hidden = {"tiny": (20, 16), "small": (100, 64), "full": (200, 128)}[scale]
-    return {name: partial(_survival, name, steps, hidden) for name in memory.STARTS}
+    return {name: partial(_survival, name, steps, hidden) for name in memory.INITS}
 
 
 # ---------------------------------------------------------------- two problems that need a memory
@@ -42,7 +42,7 @@ def _problem(problem, name, length, n, hidden, epochs, seed):
 def problems(scale):
     """Each network on the adding problem and on the copy problem (three symbols of four kinds), at several lengths."""
     n, hidden, epochs, adding, copying = {
-        "tiny": (100, 8, 1, (5,), (2,)),
+        "tiny": (100, 8, 1, (30,), (5,)),
         "small": (5000, 32, 8, (30, 100), (5, 15)),
         "full": (50_000, 128, 20, (50, 100, 200, 400), (10, 30, 100)),
     }[scale]
@@ -50,7 +50,7 @@ def problems(scale):
     return {
         f"{problem} {length}: {name}": partial(_problem, problem, name, length, n, hidden, epochs)
         for problem, length in tasks
-        for name in memory.STARTS
+        for name in memory.INITS
     }
 
 
@@ -61,7 +61,7 @@ EDGES = (1, 5, 8, 11, 99)  # source words
 
 def _translate(attention, n, epochs, digits, tests, seed):
     """Exact matches of greedy and beam search, BLEU, and greedy's exact matches by length of the source."""
-    _, _, report = sequences.train_translator(attention, n, digits, epochs, seed=seed, tests=tests, device="cpu")
+    _, _, report = train_translator(attention, n, digits, epochs, seed=seed, tests=tests, device="cpu")
     parts = {}
     for low, high in zip(EDGES, EDGES[1:]):
         found = [pair for length, pair in report["by_length"].items() if low <= length < high]
@@ -90,7 +90,7 @@ def translation(scale):
 
 @lru_cache(maxsize=4)
 def _forecast(on, epochs, first, size, seed):
-    prices = data.stocks().to_numpy()
+    prices = sets.stocks().to_numpy()
     return forecast.forecast_prices(prices, on, first=first, size=size, epochs=epochs, seed=seed, device="cpu")
 
 

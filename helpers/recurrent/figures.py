@@ -1,11 +1,14 @@
-"""Figures of lecture 09 that are longer than a notebook's cell: a cell unrolled, an LSTM's inside, an alignment."""
+"""Figures of lecture 09 that are longer than a notebook's cell.
+
+A cell unrolled, an LSTM's inside, an alignment; and what the records of problems, translation and speed show.
+"""
 
 import html
 from dataclasses import dataclass
 
 import numpy as np
 
-from helpers.course.plots import BLUE, GREEN, ORANGE, PINK, SKY, use
+from helpers.course.plots import BLUE, COLOURS, GREEN, MARKERS, ORANGE, PINK, SKY, curve, use
 
 
 def unrolled(steps=4):
@@ -137,3 +140,54 @@ class Alignment:
             f'<div style="overflow-x:auto"><table style="font-size:.85em"><caption>{html.escape(self.caption)}'
             f"</caption><thead><tr><td></td>{head}</tr></thead><tbody>{rows}</tbody></table></div>"
         )
+
+
+def problem_shares(record, problems, names):
+    """A panel for each of the problems, a row of dots for each network: one seed's loss over no memory's -> figure."""
+    fig, axes = use().subplots(1, len(problems), figsize=(9.6, 2.9), sharex=True, sharey=True)
+    for ax, problem in zip(axes, problems):
+        for i, name in enumerate(names):
+            values = record[f"{problem}: {name}", "share"]
+            ax.plot(values, [i] * len(values), ls="", color=COLOURS[i], marker=MARKERS[i])
+        ax.axvline(1, color="black", ls=":", lw=1)
+        ax.set(title=problem, xlabel="loss / no memory", xlim=(-0.06, 1.3))
+    axes[0].set_yticks(range(len(names)), names)
+    axes[0].invert_yaxis()
+    return fig
+
+
+def right_by_length(record, arms, lengths):
+    """A curve for each arm of the translation: the share of right numbers against their length -> figure."""
+    fig, ax = use().subplots(figsize=(7, 3.2))
+    for i, arm in enumerate(arms):
+        shares = np.array([record[arm, name] for name in lengths]).T  # (seeds, lengths)
+        curve(ax, range(len(lengths)), shares, arm + " pairs", i)
+    ax.set_xticks(range(len(lengths)), lengths)
+    ax.set(xlabel="length of the English number", ylabel="share right", ylim=(-0.05, 1.05))
+    ax.legend(fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
+    return fig
+
+
+def bench_names(bench):
+    """The sizes that were timed, one a row of the benchmark."""
+    return [
+        f"B = {row['batch']}, T = {row['steps']}, {'forward, backward' if row['backward'] else 'forward'}"
+        for row in bench["rows"]
+    ]
+
+
+def share_of_limit(bench, rungs):
+    """A curve for each size: the share of the machine's limit that each rung of the ladder reaches -> figure."""
+    fig, ax = use().subplots(figsize=(7.2, 3.4))
+    for k, (row, name) in enumerate(zip(bench["rows"], bench_names(bench))):
+        ax.plot(
+            rungs,
+            [row[rung]["share of limit"] for rung in rungs],
+            color=COLOURS[k],
+            marker=MARKERS[k],
+            ls="--" if row["backward"] else "-",
+            label=name,
+        )
+    ax.set(ylabel="share of the limit", ylim=(0, 1.05))
+    ax.legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize=8)
+    return fig

@@ -10,8 +10,6 @@ import torch.nn as nn
 from helpers.course.batches import Tensors
 from helpers.course.training import fit, predict
 
-# --- forecasting ----------------------------------------------------------------------------------
-
 
 def walk_forward(n, first, size):
     """Folds (start, stop): train on what lies before `start`, test on start..stop-1, then move on by `size`."""
@@ -21,20 +19,20 @@ def walk_forward(n, first, size):
 class Scaler:
     """Mean 0 and standard deviation 1 on `past` (T, K), NaN left out; the future is scaled as the past was.
 
-    A column with fewer than `least` values is too young: it becomes NaN and so takes no part.
+    A column with fewer than `min_count` values is too young: it becomes NaN and so takes no part.
     """
 
-    def __init__(self, past, least=24):
+    def __init__(self, past, min_count=24):
         count = (~np.isnan(past)).sum(axis=0)
-        count = np.where(count < least, np.nan, count)
+        count = np.where(count < min_count, np.nan, count)
         self.mean = np.nansum(past, axis=0) / count
         self.std = np.sqrt(np.nansum((past - self.mean) ** 2, axis=0) / count)
 
     def scale(self, x):
         return (x - self.mean) / self.std
 
-    def unscale(self, z):
-        return z * self.std + self.mean
+    def unscale(self, z, columns=slice(None)):
+        return z * self.std[columns] + self.mean[columns]
 
 
 def windows(series, length, start, stop):
@@ -102,7 +100,7 @@ def forecast_prices(prices, on="returns", length=12, first=240, size=30, epochs=
         )
         x, _, where = windows(scaled, length, start, stop)
         t, k = where.T
-        answer = predict(model, Tensors(x)).numpy().ravel() * scaler.std[k] + scaler.mean[k]
+        answer = scaler.unscale(predict(model, Tensors(x)).numpy().ravel(), k)
         last = prices[t - 1, k]
         drift = Scaler(returns[:start]).mean[k]
         for name, value in {

@@ -1,4 +1,4 @@
-"""What a recurrent network can remember: start values, the gradient that is left, two problems to be solved.
+"""What a recurrent network can remember: initialisation, the gradient that is left, two problems to be solved.
 
 The functions take a recurrent module of one direction, ours or `nn.RNN`, `nn.LSTM`, `nn.GRU`.
 Shapes: x (B, T, E).
@@ -15,7 +15,7 @@ from torch.func import jacrev, vmap
 
 from helpers.recurrent.cells import gru_step, lstm_step, rnn_step, weights
 
-# --- start values ---------------------------------------------------------------------------------
+# --- initialisation ---------------------------------------------------------------------------------
 
 
 def forget_bias_(lstm, bias):
@@ -27,14 +27,14 @@ def forget_bias_(lstm, bias):
     return _gate_biases_(lstm, f=lambda b: torch.full_like(b, bias))
 
 
-def chrono_(lstm, longest, generator=None):
-    """Chrono start: b_f = log u, b_i = -b_f, u ~ U(1, longest - 1), for memories of 1..longest steps.
+def chrono_(lstm, max_steps, generator=None):
+    """Chrono start: b_f = log u, b_i = -b_f, u ~ U(1, max_steps - 1), for memories of 1..max_steps steps.
 
     Source: Tallec and Ollivier (2018).
     """
 
     def log_u(b):
-        return torch.log(1 + (longest - 2) * torch.rand(b.shape, generator=generator).to(b))
+        return torch.log(1 + (max_steps - 2) * torch.rand(b.shape, generator=generator).to(b))
 
     return _gate_biases_(lstm, f=log_u, i="-f")
 
@@ -64,7 +64,7 @@ def orthogonal_(rnn, gain=1.0):
     return rnn
 
 
-STARTS = {  # the six networks of the experiment: (input size E, hidden size H, steps T) -> module
+INITS = {  # the six networks of the experiment: (input size E, hidden size H, steps T) -> module
     "RNN": lambda e, h, t: nn.RNN(e, h, batch_first=True),
     "RNN, orthogonal": lambda e, h, t: orthogonal_(nn.RNN(e, h, batch_first=True)),
     "LSTM": lambda e, h, t: nn.LSTM(e, h, batch_first=True),
@@ -128,12 +128,12 @@ def predicted_left(module, steps):
 
 
 def survival(steps=100, hidden=64, inputs=8, seeds=5):
-    """The experiment: for each of STARTS, the gradient that is left after 1..steps steps, on inputs N(0, 1).
+    """The experiment: for each of INITS, the gradient that is left after 1..steps steps, on inputs N(0, 1).
 
     -> dict name -> {"measured", "at rest", "predicted"}, each (seeds, steps). "at rest" is measured without
     input: it holds what comes back through the gates, which the prediction f^t of an LSTM leaves out.
     """
-    runs = {name: [survival_of(name, steps, hidden, inputs, seed) for seed in range(seeds)] for name in STARTS}
+    runs = {name: [survival_of(name, steps, hidden, inputs, seed) for seed in range(seeds)] for name in INITS}
     return {
         name: {kind: torch.stack([run[kind] for run in found]) for kind in found[0]} for name, found in runs.items()
     }
@@ -143,7 +143,7 @@ def survival_of(name, steps=100, hidden=64, inputs=8, seed=0):
     """One network of `survival`: {"measured", "at rest", "predicted"}, each (steps,)."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        module = STARTS[name](inputs, hidden, steps)
+        module = INITS[name](inputs, hidden, steps)
         x = torch.randn(steps, inputs, dtype=torch.float64)
     return {
         "measured": gradient_left(module, x),
@@ -225,11 +225,11 @@ def copying_step(model, batch):
 
 
 def learn(
-    problem, build, length, seed=0, n=5000, hidden=64, epochs=10, lr=1e-3, clip=1.0, symbols=8, memory=10, **options
+    problem, init, length, seed=0, n=5000, hidden=64, epochs=10, lr=1e-3, clip=1.0, symbols=8, memory=10, **options
 ):
     """Train a network on "adding" or "copying" of this length -> dict loss, baseline, share (loss/baseline).
 
-    build: one of STARTS or a function like them. The loss is that of 1,000 fresh sequences; a share of 1 means
+    init: one of INITS or a function like them. The loss is that of 1,000 fresh sequences; a share of 1 means
     that nothing was remembered. Copying uses a gap of `length`, `memory` symbols of `symbols` kinds. Other options
     go to `training.fit`.
     """
@@ -248,7 +248,7 @@ def learn(
     train, test = Tensors(*make(n, length, generator)), Tensors(*make(1000, length, generator))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        recurrent = (STARTS[build] if isinstance(build, str) else build)(inputs, hidden, length)
+        recurrent = (INITS[init] if isinstance(init, str) else init)(inputs, hidden, length)
         model = Remember(recurrent, outputs, last=problem == "adding")
     optimizer = torch.optim.Adam(model.parameters(), lr)
     fit(

@@ -1,10 +1,7 @@
-"""Sequence to sequence: forecasting a series, and an encoder-decoder that translates, with and without attention.
+"""Sequence to sequence: an encoder-decoder that translates, with and without attention.
 
-Shapes: prices and returns (T, K) months and shares; source ids (B, S), target ids (B, T), memory (B, S, M).
+Shapes: source ids (B, S), target ids (B, T), memory (B, S, M).
 """
-
-import math
-from collections import Counter
 
 import numpy as np
 import torch
@@ -71,12 +68,12 @@ def translation_step(model, batch):
 
 
 @torch.no_grad()
-def greedy(model, source, longest):
+def greedy(model, source, max_length):
     """The likeliest token at each step: source (B, S) -> list of B lists of ids, without <s> and </s>."""
     memory, real, state = model.encode(source)
     token = torch.full((len(source), 1), START, device=source.device)
     tokens = []
-    for _ in range(longest):
+    for _ in range(max_length):
         logits, state, _ = model.decode(token, memory, real, state)
         token = logits.argmax(dim=2)
         tokens.append(token)
@@ -84,7 +81,7 @@ def greedy(model, source, longest):
 
 
 @torch.no_grad()
-def beam(model, source, longest, width=4):
+def beam(model, source, max_length, width=4):
     """The likeliest sentence found when the `width` best beginnings are kept at each step -> as `greedy`.
 
     A sentence's score is the sum of its log-probabilities; </s> ends it, and it keeps its place by its score.
@@ -100,7 +97,7 @@ def beam(model, source, longest, width=4):
     frozen = torch.full((vocabulary,), -torch.inf, device=source.device, dtype=h.dtype)
     frozen[PAD] = 0  # what is finished goes on with padding, at no cost
     first = torch.arange(batch, device=source.device)[:, None] * width
-    for _ in range(longest):
+    for _ in range(max_length):
         logits, state, _ = model.decode(tokens[:, -1:], memory, real, state)
         step = torch.where(done[:, None], frozen, logits[:, 0].log_softmax(dim=1))  # (B·k, V)
         total = (score.view(-1, 1) + step).view(batch, width * vocabulary)
@@ -156,9 +153,9 @@ def train_translator(attention, n=6000, digits=8, epochs=15, lr=3e-3, seed=0, te
         label="translation",
         **options,
     )
-    longest, wanted = test.tensors[1].shape[1], [right for _, right in pairs[n:]]
+    max_length, wanted = test.tensors[1].shape[1], [right for _, right in pairs[n:]]
     ids = test.tensors[0].to(next(model.parameters()).device)
-    said = {"greedy": greedy(model.eval(), ids, longest), "beam": beam(model, ids, longest, width)}
+    said = {"greedy": greedy(model.eval(), ids, max_length), "beam": beam(model, ids, max_length, width)}
     said = {name: [target.decode(row) for row in rows] for name, rows in said.items()}
     by_length = {}
     for (left, _), ours, right in zip(pairs[n:], said["greedy"], wanted):
@@ -170,20 +167,9 @@ def train_translator(attention, n=6000, digits=8, epochs=15, lr=3e-3, seed=0, te
 
 
 def bleu(hypotheses, references, order=4):
-    """Corpus BLEU of token lists, one reference each, 0..1 (Papineni 2002), no smoothing.
+    """Corpus BLEU of token lists, one reference each, 0..1 (Papineni 2002), by sacrebleu, without smoothing."""
+    from sacrebleu import BLEU
 
-    exp(Σ log p_n / order) · min(1, exp(1 - r/c)): p_n the share of the hypotheses' n-grams that the reference has
-    (each as often as it stands there), r and c the lengths of references and hypotheses in all.
-    """
-    r, c = sum(map(len, references)), sum(map(len, hypotheses))
-    log_p = 0.0
-    for n in range(1, order + 1):
-        hits = total = 0
-        for said, wanted in zip(hypotheses, references, strict=True):
-            ours, theirs = (Counter(zip(*(tokens[k:] for k in range(n)))) for tokens in (said, wanted))
-            hits += (ours & theirs).total()
-            total += ours.total()
-        if hits == 0:
-            return 0.0
-        log_p += math.log(hits / total) / order
-    return math.exp(log_p + min(0.0, 1 - r / c))
+    metric = BLEU(tokenize="none", smooth_method="none", max_ngram_order=order, force=True)
+    said, wanted = ([" ".join(tokens) for tokens in texts] for texts in (hypotheses, references))
+    return min(1.0, metric.corpus_score(said, [wanted]).score / 100)  # rounding can lift it above 100

@@ -32,7 +32,7 @@ def _load(data, group=None, classes=None):
     if kind == "tsv":
         return load_tsv(path, group, classes)
     if group not in (None, "film"):
-        raise UserError(f"--group {group}: the reviews are grouped by film")
+        raise UserError(f"--group must be film for the reviews, which are grouped by film; got {group!r}")
     return film_reviews()
 
 
@@ -56,10 +56,11 @@ def train(
         ),
     ] = "word",
     model: Annotated[
-        str, typer.Option(help="linear, tfidf, naive-bayes; bag, rnn, lstm, bilstm, attention, spelled, best, hinted.")
+        str,
+        typer.Option(help="linear, tfidf, naive-bayes; bag, rnn, lstm, bilstm, attention, subword, best, class-ratio."),
     ] = "lstm",
     members: Annotated[
-        int | None, typer.Option(min=1, help="Readers whose scores are averaged; 1, or 5 for best and hinted.")
+        int | None, typer.Option(min=1, help="Readers whose scores are averaged; 1, or 5 for best and class-ratio.")
     ] = None,
     pretrain_epochs: Annotated[int, typer.Option(min=0, help="Epochs in which best learns the language first.")] = 8,
     min_count: Annotated[int, typer.Option(min=1, help="How often a reader must see a token to know it.")] = 2,
@@ -95,7 +96,7 @@ def train(
     from helpers.course.experiments import versions
     from helpers.course.files import write_atomically
     from helpers.data.texts import split_groups
-    from helpers.sentiment import model as sentiment
+    from helpers.sentiment.model import LINEAR
     from helpers.sentiment.train import evaluate, train_classifier
 
     started = monotonic()
@@ -103,8 +104,7 @@ def train(
     table, tested = _load(data, group), None
     groups = table.texts if table.groups is None else table.groups
     if test_share:
-        kept, held = split_groups(groups, test_share, seed)
-        table, tested = table.rows(kept), table.rows(held)
+        table, tested = (table.rows(part) for part in split_groups(groups, test_share, seed))
     cli.note(f"{len(table)} texts to learn from, classes {' and '.join(table.classes)}, model {model}, unit {unit}")
     options = {
         "members": members,
@@ -121,13 +121,13 @@ def train(
         "log": cli.epoch_line,
     }
     options = {name: value for name, value in options.items() if value is not None}
-    if model in sentiment.LINEAR and tested is None:
-        kept, tested = (table.rows(part) for part in split_groups(groups, 0.1, seed))
-        scores = evaluate(train_classifier(kept, model, unit)[0], tested)
+    if model in LINEAR and tested is None:
+        learned, tested = (table.rows(part) for part in split_groups(groups, 0.1, seed))
+        scores = evaluate(train_classifier(learned, model, unit)[0], tested)
     classifier, report = train_classifier(table, model, unit, out=out, half=half, **options)
     if test_share:
-        scores = evaluate(_placed(classifier, device), tested)
-    elif model not in sentiment.LINEAR:
+        scores = evaluate(classifier.to(engine(device, "no").device), tested)
+    elif model not in LINEAR:
         right = report["valid_accuracy"]
         scores = {"accuracy": sum(right) / len(right), "n": report["valid_n"]}
     facts = (
@@ -159,10 +159,9 @@ def train(
 def evaluate_(weights: cli.Weights, data: Data, device: cli.Device = "auto", json_: cli.Json = False):
     """Accuracy of a trained classifier on a table, with Wilson's 95 % interval; balanced accuracy and recalls."""
     from helpers.course.claims import proportion
-    from helpers.sentiment import model as sentiment
     from helpers.sentiment.train import evaluate
 
-    started, classifier = monotonic(), _placed(sentiment.Classifier.load(weights), device)
+    started, classifier = monotonic(), _load_classifier(weights, device)
     table = _load(data, classes=classifier.classes)
     if table.classes != classifier.classes:
         raise UserError(
@@ -189,17 +188,15 @@ def predict(
 ):
     """The score of each text, 0 to 1 for the second class, and the running score after each of its first words."""
     from helpers.data.texts import text_lines
-    from helpers.sentiment import figures
-    from helpers.sentiment import model as sentiment
 
     found = []
     for number, text in enumerate(texts, start=1):
         if any("\ud800" <= c <= "\udfff" for c in text):  # bytes that were no UTF-8
             raise UserError(f"text {number} is not UTF-8")
         found += text_lines(sys.stdin.buffer.read(), "standard input") if text == "-" else [text]
-    classifier, rows = _placed(sentiment.Classifier.load(weights), device), []
+    classifier, rows = _load_classifier(weights, device), []
     for text, answer in zip(found, classifier.predict(found)):
-        pieces, scores = figures.running_score(classifier, text)
+        pieces, scores = classifier.running_score(text)
         rows.append(
             {"text": text} | answer | {"words": [piece.strip() for piece in pieces], "running": scores.tolist()}
         )
@@ -212,13 +209,9 @@ def predict(
     cli.answer({"classes": classifier.classes, "predictions": rows}, json_, "\n".join(lines))
 
 
-def _placed(classifier, device):
-    """The classifier, its readers on the device."""
+def _load_classifier(weights, device):
+    """The Classifier that is stored in the folder `weights`, its readers on the device."""
     from helpers.course.devices import engine
-    from helpers.sentiment.model import LINEAR
+    from helpers.sentiment.model import Classifier
 
-    acc = engine(device, "no")
-    if classifier.kind not in LINEAR:
-        for model in classifier.models:
-            model.to(acc.device)
-    return classifier
+    return Classifier.load(weights).to(engine(device, "no").device)

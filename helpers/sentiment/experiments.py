@@ -1,4 +1,4 @@
-"""The experiments of lecture 09 on sentiment: arms for `helpers.experiments`.
+"""The experiments of lecture 09 on sentiment: arms for `helpers.course.experiments`.
 
 The seed draws the films that are tested on, a fifth of the texts, and starts the weights. Which epoch is kept is
 chosen on further films; nothing is chosen on the tested ones.
@@ -12,17 +12,15 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from helpers.course import training
 from helpers.course.errors import UserError
-from helpers.course.training import evaluate, fit
 from helpers.data.texts import Table, film_reviews, load_tsv, split_groups
 from helpers.data.vocabulary import Sequences, Vocabulary
 from helpers.recurrent.encoder import Encoder
-from helpers.sentiment.figures import shuffled
 from helpers.sentiment.model import LINEAR
 from helpers.sentiment.readers import Reader, reading_step
-from helpers.sentiment.text import UNITS
-from helpers.sentiment.train import evaluate as judge
-from helpers.sentiment.train import train_classifier
+from helpers.sentiment.text import UNITS, shuffled
+from helpers.sentiment.train import evaluate, train_classifier
 
 CPU = {"device": "cpu", "precision": "no"}
 
@@ -31,8 +29,8 @@ CPU = {"device": "cpu", "precision": "no"}
 def _reviews(limit, share, seed):
     """Two Tables of reviews of different films: `limit` texts to learn from (all of them if None), and others."""
     table = film_reviews()
-    kept, held = split_groups(table.groups, share, seed)
-    return table.rows(kept[:limit]), table.rows(held[:limit])
+    train, test = split_groups(table.groups, share, seed)
+    return table.rows(train[:limit]), table.rows(test[:limit])
 
 
 # ---------------------------------------------------------------- one table for all models
@@ -47,7 +45,7 @@ def _rung(kind, epochs, limit, options, seed):
     own = {} if kind in LINEAR else {"epochs": epochs} | options | CPU
     classifier, report = train_classifier(train, kind, seed=seed, **own)
     mixed = Table(shuffled(test.texts, seed=seed), test.labels, test.groups, test.classes)
-    scores, moved = (judge(classifier, part) for part in (test, mixed))
+    scores, moved = (evaluate(classifier, part) for part in (test, mixed))
     return {
         "accuracy": scores["accuracy"],
         "balanced": scores["balanced_accuracy"],
@@ -69,10 +67,10 @@ LADDER = {
 
 
 def ladder(scale):
-    """From guessing to three readers with hints, the same films for all; readers with the same number of epochs."""
+    """From guessing to three readers with class-ratio features, the same films and epochs for all."""
     epochs, limit = {"tiny": (1, 100), "small": (4, None), "full": (10, None)}[scale]
     return {name: partial(_rung, kind, epochs, limit, {}) for name, kind in LADDER.items()} | {
-        "biLSTM with hints, three": partial(_rung, "hinted", epochs, limit, {"members": 3})
+        "biLSTM with class-ratio features, three": partial(_rung, "class-ratio", epochs, limit, {"members": 3})
     }
 
 
@@ -88,7 +86,7 @@ def _order(kind, mix, epochs, limit, seed):
         )
     own = {} if kind in LINEAR else {"epochs": epochs} | CPU
     classifier, _ = train_classifier(train, kind, seed=seed, **own)
-    return {"balanced": judge(classifier, test)["balanced_accuracy"]}
+    return {"balanced": evaluate(classifier, test)["balanced_accuracy"]}
 
 
 def order(scale):
@@ -120,14 +118,14 @@ class Padded(Reader):
 def _padding(length, pooling, epochs, limit, seed):
     """An LSTM that masks the padding (length None), or reads it after texts filled up to `length`."""
     train, test = _reviews(limit, 0.2, seed)
-    kept, held = split_groups(train.groups, 0.1, seed)
+    train_rows, valid_rows = split_groups(train.groups, 0.1, seed)
     lists = [UNITS["word"](text) for text in train.texts]
     vocabulary = Vocabulary.build(lists, 2)
     sets = [
         Sequences([vocabulary.encode(tokens) for tokens in texts], torch.from_numpy(labels))
         for texts, labels in (
-            ([lists[i] for i in kept], train.labels[kept]),
-            ([lists[i] for i in held], train.labels[held]),
+            ([lists[i] for i in train_rows], train.labels[train_rows]),
+            ([lists[i] for i in valid_rows], train.labels[valid_rows]),
             ([UNITS["word"](text) for text in test.texts], test.labels),
         )
     ]
@@ -135,7 +133,7 @@ def _padding(length, pooling, epochs, limit, seed):
     encoder = Encoder(len(vocabulary))
     model = Reader(encoder, pooling) if length is None else Padded(encoder, pooling, length)
     optimizer = torch.optim.AdamW(model.parameters(), 2e-3, weight_decay=1e-2)
-    fit(
+    training.fit(
         model,
         *sets[:2],
         step=reading_step,
@@ -149,14 +147,14 @@ def _padding(length, pooling, epochs, limit, seed):
         mode="max",
         **CPU,
     )
-    return {"accuracy": evaluate(model, sets[2], step=reading_step, **CPU)["correct"]}
+    return {"accuracy": training.evaluate(model, sets[2], step=reading_step, **CPU)["correct"]}
 
 
 def padding(scale):
     """The last state of an LSTM: masked, or after a row of padding; and the mean over all positions."""
-    epochs, limit, lengths = {"tiny": (1, 100, (30,)), "small": (4, 4000, (40, 80)), "full": (8, None, (40, 80))}[scale]
+    epochs, limit = {"tiny": (1, 100), "small": (4, 4000), "full": (8, None)}[scale]
     arms = {"last, masked": (None, "last"), "mean, masked": (None, "mean")}
-    arms |= {f"{pooling}, padded to {length}": (length, pooling) for length in lengths for pooling in ("last", "mean")}
+    arms |= {f"{pooling}, padded to {length}": (length, pooling) for length in (40, 80) for pooling in ("last", "mean")}
     return {arm: partial(_padding, *settings, epochs, limit) for arm, settings in arms.items()}
 
 
@@ -188,7 +186,7 @@ def _korean(kind, unit, epochs, limit, options, seed):
     train, test = (table.rows(part) for part in split_groups(table.groups, 0.1, seed))
     own = {} if kind in LINEAR else {"epochs": epochs} | options | CPU
     classifier, report = train_classifier(train, kind, unit, seed=seed, **own)
-    scores = judge(classifier, test)
+    scores = evaluate(classifier, test)
     return {
         "accuracy": scores["accuracy"],
         "balanced": scores["balanced_accuracy"],
@@ -198,14 +196,14 @@ def _korean(kind, unit, epochs, limit, options, seed):
 
 
 def korean(scale):
-    """What a Korean review is cut into, for the linear model and an LSTM; and three readers with hints."""
+    """What a Korean review is cut into, for the linear model and an LSTM; three readers with class-ratio features."""
     from importlib.util import find_spec
 
     epochs, limit = {"tiny": (1, 60), "small": (2, None), "full": (8, None)}[scale]
     able = scale != "tiny" or find_spec("kiwipiepy")  # it is optional, and a quick run needs none
     units = ["space", "syllable", "jamo"] + ["morpheme"] * bool(able)
     kinds = [("linear", unit, {}) for unit in [*units, "syllable+joined"] + ["syllable+morpheme"] * bool(able)]
-    kinds += [("lstm", unit, {}) for unit in units] + [("hinted", units[-1], {"members": 3})]
+    kinds += [("lstm", unit, {}) for unit in units] + [("class-ratio", units[-1], {"members": 3})]
     return {f"{kind}, {unit}": partial(_korean, kind, unit, epochs, limit, options) for kind, unit, options in kinds}
 
 
@@ -213,14 +211,18 @@ FOLDS = 10
 
 
 def _fold(unit, limit, seed):
-    """A linear model that learns from all films but those of one fold, number `seed`, and is tested on these."""
+    """A linear model that learns from all films but those of one fold, number `seed`, and is tested on these.
+
+    The films are dealt as scikit-learn's GroupKFold(shuffle=True) deals them, with the draw that the record was made
+    with.
+    """
     if seed >= FOLDS:
-        raise UserError(f"there are {FOLDS} folds and no number {seed}: use --seeds {FOLDS}")
+        raise UserError(f"--seeds must be at most {FOLDS}, the number of folds; got fold number {seed}")
     table = naver_reviews(limit)
     films, film = np.unique(table.groups, return_inverse=True)
     tested = (np.random.default_rng(0).permutation(len(films)) % FOLDS == seed)[film]
     classifier, report = train_classifier(table.rows(np.flatnonzero(~tested)), "linear", unit)
-    scores = judge(classifier, table.rows(np.flatnonzero(tested)))
+    scores = evaluate(classifier, table.rows(np.flatnonzero(tested)))
     return {"accuracy": scores["accuracy"], "training seconds": report["seconds"], "n": scores["n"]}
 
 

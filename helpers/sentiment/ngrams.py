@@ -29,7 +29,10 @@ class NGramModel(nn.Module):
         return cls(Vocabulary.build(ngrams(tokens, low, high) for tokens in texts).tokens, low, high)
 
     def counts(self, texts):
-        """(N, V) sparse: how often each term stands in each text."""
+        """(N, V) sparse: how often each term stands in each text.
+
+        As CountVectorizer(analyzer=..., vocabulary=...) of scikit-learn, which would check all V terms at each call.
+        """
         from scipy.sparse import csr_array
 
         columns, ends = [], [0]
@@ -111,8 +114,8 @@ def ratio_regression(texts, labels, low=1, high=2, strength=4.0, balanced=True, 
     return tfidf_regression(texts, labels, low, high, strength, balanced, ratio=True, once=True, bayes=bayes)
 
 
-class Hints:
-    """Tokens and what counting says of them: an encoded text is (T, 1 + high), to be summed by `readers.Encoder`.
+class ClassRatios:
+    """Tokens with class-ratio features: an encoded text is (T, 1 + high), to be summed by `recurrent.encoder.Encoder`.
 
     A token's number in `vocabulary`, then for n = 1..high a number that says how much the n-gram which ends there
     speaks for class 1: its log ratio in steps of 1/2 from -4 to 4, <pad> for an n-gram that was not seen.
@@ -126,10 +129,10 @@ class Hints:
 
     @classmethod
     def build(cls, texts, labels, groups, min_count=2, high=2, folds=8, seed=0):
-        """From lists of tokens (N) -> (Hints, the encoded training texts).
+        """From lists of tokens (N) -> (ClassRatios, the encoded training texts).
 
-        A training text's own label must not be in its hints: the network would learn to trust them blindly. So
-        the groups are dealt into `folds`, and the hints of each fold come from the others.
+        A training text's own label must not be in its features: the network would learn to trust them blindly.
+        So the groups are dealt into `folds`, and the ratios for each fold come from the others.
         """
         tokens, names = Vocabulary.build(texts, min_count).tokens, np.unique(np.asarray(groups))
         fold = np.random.default_rng(seed).permutation(len(names)) % folds
@@ -159,5 +162,5 @@ def _levels(texts, labels, high):
     """The terms of lists of tokens, and the level of each, 0..LEVELS - 1."""
     model = NGramModel.of(texts, 1, high)
     ratio = log_ratio(model.features(texts), np.asarray(labels))
-    half = Hints.LEVELS // 2
+    half = ClassRatios.LEVELS // 2
     return model.terms, (np.clip(np.round(2 * ratio), -half, half).astype(int) + half).tolist()

@@ -1,7 +1,7 @@
 """Networks that read: a recurrent encoder, a classifier and a language model on top of it.
 
-Shapes: ids (B, T), or (B, T, G) where tokens are spelled (`text.Spelling`), padded on the right; embedded
-(B, T, E), outputs of a direction (B, T, H), logits (B,).
+Shapes: ids (B, T), or (B, T, G) where a token is G numbers (`text.SubwordNgrams`, `ngrams.ClassRatios`), padded
+on the right; embedded (B, T, E), outputs of a direction (B, T, H), logits (B,).
 Lengths come from the ids and stay on the device: nothing waits for it.
 """
 
@@ -10,7 +10,18 @@ import torch.nn as nn
 import torch.nn.functional as F
 
 from helpers.data.vocabulary import PAD, UNKNOWN
-from helpers.recurrent.encoder import final, words
+from helpers.recurrent.encoder import Encoder, final, words
+
+READERS = {  # --model NAME: the encoder's settings and the pooling
+    "bag": ({"cell": None}, "mean"),
+    "rnn": ({"cell": "rnn"}, "concat"),
+    "lstm": ({"cell": "lstm"}, "concat"),
+    "bilstm": ({"cell": "lstm", "bidirectional": True}, "concat"),
+    "attention": ({"cell": "lstm", "bidirectional": True}, "attention"),
+    "subword": ({"cell": "lstm", "bidirectional": True}, "concat"),
+    "best": ({"cell": "lstm", "bidirectional": True, "weight_drop": 0.3}, "concat"),
+    "class-ratio": ({"cell": "lstm", "bidirectional": True}, "concat"),
+}
 
 
 class Reader(nn.Module):
@@ -58,6 +69,12 @@ class Reader(nn.Module):
         return torch.cat(parts, dim=1)
 
 
+def build_reader(kind, size):
+    """A new, untrained Reader of one of the kinds in READERS for a vocabulary of `size`."""
+    settings, pooling = READERS[kind]
+    return Reader(Encoder(size, **settings), pooling)
+
+
 @torch.no_grad()
 def deletions(model, row):
     """What each word adds: the logit of a text less its logit without that word, (T,). row (T,) or (T, G), T >= 2.
@@ -82,16 +99,16 @@ class LanguageModel(nn.Module):
     """Predicts the next word (forward stack) and the previous one (backward stack) from an `Encoder`.
 
     The output's matrix is the embedding's (Press and Wolf 2017). Trained on the texts alone, without labels.
-    Only the first `most` ids are told apart, others count as <unk>: rare words cost most of the time and teach
-    least.
+    Only the first `max_words` ids are told apart, others count as <unk>: rare words cost most of the time and
+    teach least.
     """
 
-    def __init__(self, encoder, most=4000):
+    def __init__(self, encoder, max_words=4000):
         super().__init__()
         self.encoder = encoder
         size, width = encoder.embedding.weight.shape
         self.project = nn.Linear(encoder.width, width)
-        self.bias = nn.Parameter(torch.zeros(min(size, most)))
+        self.bias = nn.Parameter(torch.zeros(min(size, max_words)))
 
     def forward(self, ids):
         """(B,) mean negative log-likelihood of the words of each text, nats a word."""

@@ -1,4 +1,4 @@
-"""From text to numbers: units of text, n-grams, vocabulary, padding, labelled tables, splits by group.
+"""From text to tokens: units of text, n-grams of tokens, subword n-grams of a token.
 
 Nothing here changes a text but case and Unicode's composed form (NFC): every script passes through.
 """
@@ -107,16 +107,26 @@ def ngrams(tokens, low, high):
     return runs
 
 
-class Spelling:
-    """Tokens and the pieces they are spelled with: a token becomes a row of `most` numbers, filled up with <pad>.
+def shuffled(texts, unit="word", seed=0):
+    """The same texts with their tokens in random order: what a model still knows of them, a bag would know.
+
+    Words are shuffled for unit "word" and what stands between spaces for any other.
+    """
+    rng, split = np.random.default_rng(seed), UNITS["word" if unit == "word" else "space"]
+    return [" ".join(rng.permutation(split(text)).tolist()) for text in texts]
+
+
+class SubwordNgrams:
+    """Tokens and their subword n-grams: a token becomes a row of at most `max_ids` numbers, filled up with <pad>.
 
     First its number in `vocabulary` (or <unk>), then those of the character n-grams of <token> that `grams`
     lists, from len(vocabulary) on. So a word never seen still has a meaning, from its stem and its ending
-    (Bojanowski 2017). Encoded texts are (T, most) arrays.
+    (Bojanowski 2017). Encoded texts are (T, max_ids) arrays.
     """
 
-    def __init__(self, tokens, grams, low=3, high=5, most=24):
-        self.vocabulary, self.grams, self.low, self.high, self.most = Vocabulary(tokens), grams, low, high, most
+    def __init__(self, tokens, grams, low=3, high=5, max_ids=24):
+        self.vocabulary, self.grams = Vocabulary(tokens), grams
+        self.low, self.high, self.max_ids = low, high, max_ids
         self.index = {gram: id for id, gram in enumerate(grams, start=len(self.vocabulary))}
         self.rows = {}  # of the tokens met so far
 
@@ -124,9 +134,9 @@ class Spelling:
     def build(cls, texts, min_count=2, gram_count=3, **options):
         """Tokens seen min_count times; n-grams that stand in gram_count different tokens."""
         texts = list(texts)
-        spelling = cls(Vocabulary.build(texts, min_count).tokens, [], **options)
-        grams = (set(spelling.pieces(token)) for token in sorted({token for tokens in texts for token in tokens}))
-        return cls(spelling.vocabulary.tokens, Vocabulary.build(grams, gram_count).tokens, **options)
+        alone = cls(Vocabulary.build(texts, min_count).tokens, [], **options)
+        grams = (set(alone.pieces(token)) for token in sorted({token for tokens in texts for token in tokens}))
+        return cls(alone.vocabulary.tokens, Vocabulary.build(grams, gram_count).tokens, **options)
 
     def __len__(self):
         return len(self.vocabulary) + len(self.grams)
@@ -136,10 +146,10 @@ class Spelling:
         return [token[k : k + n] for n in range(self.low, self.high + 1) for k in range(len(token) - n + 1)]
 
     def encode(self, tokens):
-        out = np.full((len(tokens), self.most), PAD, dtype=np.int64)
+        out = np.full((len(tokens), self.max_ids), PAD, dtype=np.int64)
         for row, token in zip(out, tokens):
             if token not in self.rows:
                 known = [self.index[piece] for piece in self.pieces(token[:100]) if piece in self.index]
-                self.rows[token] = [*self.vocabulary.encode([token]), *known][: self.most]
+                self.rows[token] = [*self.vocabulary.encode([token]), *known][: self.max_ids]
             row[: len(self.rows[token])] = self.rows[token]
         return out

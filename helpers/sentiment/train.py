@@ -8,13 +8,12 @@ import torch
 
 from helpers.course.errors import UserError
 from helpers.course.training import fit
-from helpers.data.texts import Table, split_groups
+from helpers.data.texts import split_groups
 from helpers.data.vocabulary import Sequences, Vocabulary
-from helpers.sentiment.figures import shuffled
-from helpers.sentiment.model import GRAMS, HINTED, LINEAR, LONGEST, READERS, SPELLED, SPELLING, Classifier, reader
-from helpers.sentiment.ngrams import Hints
-from helpers.sentiment.readers import LanguageModel, language_step, reading_step
-from helpers.sentiment.text import UNITS, Spelling
+from helpers.sentiment.model import CLASS_RATIO, GRAMS, LINEAR, MAX_TOKENS, SUBWORD, SUBWORD_LENGTHS, Classifier
+from helpers.sentiment.ngrams import ClassRatios
+from helpers.sentiment.readers import READERS, LanguageModel, build_reader, language_step, reading_step
+from helpers.sentiment.text import UNITS, SubwordNgrams
 
 
 def train_classifier(
@@ -38,7 +37,7 @@ def train_classifier(
 
     Readers know the tokens seen `min_count` times and keep the epoch that is best on `valid_share` of the groups
     (of the texts where the table has none); the linear models know all tokens and take all rows. `members` readers
-    (1; "best", "hinted": 5) differ in seed and in those groups. "best" first learns the language of the training
+    (1; "best", "class-ratio": 5) differ in seed and in those groups. "best" first learns the language of the training
     texts for `pretrain_epochs`. With `out`, the classifier (in 16 bits if `half`) and the training states go into
     that folder. Other options (resume, device, ...) go to `training.fit`.
     """
@@ -52,27 +51,17 @@ def train_classifier(
     start = monotonic()
     groups = table.texts if table.groups is None else table.groups
     lists = [UNITS[unit](text) for text in table.texts]
-    if kind in SPELLED:
-        low, high = SPELLING[unit]
-        vocabulary = Spelling.build(lists, min_count, low=low, high=high)
-    elif kind in HINTED:
-        lists = [tokens[:LONGEST] for tokens in lists]
-        high = min(3, GRAMS[unit][1])
-        vocabulary, rows = Hints.build(lists, table.labels, groups, min_count, high, seed=seed)
-    else:
-        vocabulary = Vocabulary.build(lists, min_count=1 if kind in LINEAR else min_count)
-    if len(vocabulary if kind not in HINTED else vocabulary.vocabulary) == 2:
+    vocabulary, rows = _encoded(kind, unit, lists, table.labels, groups, min_count, seed)
+    if len(vocabulary.vocabulary if kind in CLASS_RATIO else vocabulary) == 2:
         raise UserError(
-            f"no {unit} occurs {'twice' if min_count == 2 else f'{min_count} times'} in these texts: too "
-            "little to train on"
+            f"no {unit} occurs {'twice' if min_count == 2 else f'{min_count} times'} in these texts: "
+            "too little to train on"
         )
     prior, results, valid_n = float(table.labels.mean()), [], 0
     if kind in LINEAR:
         models = [LINEAR[kind](lists, table.labels, *GRAMS[unit])]
     else:
-        if kind not in HINTED:
-            rows = [vocabulary.encode(tokens[:LONGEST]) for tokens in lists]
-        members, models = members or (5 if kind in ("best", "hinted") else 1), []
+        members, models = members or (5 if kind in ("best", "class-ratio") else 1), []
         for member in range(members):
             own = 1000 * seed + member
             split = split_groups(groups, valid_share, own)
@@ -109,23 +98,38 @@ def train_classifier(
     }
 
 
+def _encoded(kind, unit, lists, labels, groups, min_count, seed):
+    """What turns tokens into a model's numbers, and the training texts as numbers (None for the linear models)."""
+    if kind in LINEAR:
+        return Vocabulary.build(lists), None
+    read = [tokens[:MAX_TOKENS] for tokens in lists]
+    if kind in CLASS_RATIO:
+        return ClassRatios.build(read, labels, groups, min_count, min(3, GRAMS[unit][1]), seed=seed)
+    if kind in SUBWORD:
+        low, high = SUBWORD_LENGTHS[unit]
+        vocabulary = SubwordNgrams.build(lists, min_count, low=low, high=high)
+    else:
+        vocabulary = Vocabulary.build(lists, min_count)
+    return vocabulary, [vocabulary.encode(tokens) for tokens in read]
+
+
 def _both_classes(labels):
     if len(np.unique(labels)) != 2:
-        raise UserError("training needs texts of both classes, also without the groups that are kept back")
+        raise UserError("training needs texts of both classes, also after the validation groups are set aside")
 
 
 def _train_reader(kind, size, rows, labels, split, *, seed, epochs, pretrain_epochs, lr, out, shared):
     """One reader, its language first; `shared` are settings of both calls of `fit`."""
-    kept, held = split
-    _both_classes(labels[kept])
+    train_rows, valid_rows = split
+    _both_classes(labels[train_rows])
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = reader(kind, size)
+        model = build_reader(kind, size)
         language = LanguageModel(model.encoder)
-    share = torch.tensor([np.mean(labels[kept] == k) for k in (0, 1)])
+    share = torch.tensor([np.mean(labels[train_rows] == k) for k in (0, 1)])
     model.balance.copy_(1 / (2 * share))  # both classes weigh the same
     y = torch.from_numpy(labels)
-    train_set, valid_set = (Sequences([rows[i] for i in part], y[part]) for part in (kept, held))
+    train_set, valid_set = (Sequences([rows[i] for i in part], y[part]) for part in split)
     encoder_lr = lr
     if pretrain_epochs:
         optimizer = torch.optim.AdamW(language.parameters(), lr, weight_decay=1e-2)
@@ -174,33 +178,6 @@ def evaluate(classifier, table):
     right = (classifier.score(table.texts) > 0.5) == table.labels
     recalls = [right[table.labels == k].mean() for k in (0, 1) if (table.labels == k).any()]
     return {"accuracy": float(right.mean()), "balanced_accuracy": float(np.mean(recalls)), "n": len(table)}
-
-
-def compare(table, kinds, unit="word", seeds=3, share=0.2, budgets=None, **options):
-    """The table of the lecture: each kind on the same splits by group, `seeds` of them, test on `share`.
-
-    A seed draws the split and, for readers, the start values: the linear models vary too, and differences can be
-    taken seed by seed. -> dict kind -> {"accuracy", "balanced_accuracy", "shuffled" (balanced accuracy on the test
-    texts with their words in random order), "seconds"}: lists, one value a seed. "majority" is a kind here.
-    `budgets` {kind: options of `train`} changes some of them.
-    """
-    groups = table.texts if table.groups is None else table.groups
-    results = {kind: {} for kind in kinds}
-    for seed in range(seeds):
-        kept, held = (table.rows(part) for part in split_groups(groups, share, seed))
-        mixed = Table(shuffled(held.texts, unit, seed), held.labels, held.groups, held.classes)
-        for kind in kinds:
-            if kind == "majority":
-                share_of_larger = float((held.labels == (kept.labels.mean() > 0.5)).mean())
-                row = {"accuracy": share_of_larger, "balanced_accuracy": 0.5, "shuffled": 0.5, "seconds": 0.0}
-            else:
-                own = {} if kind in LINEAR else options | (budgets or {}).get(kind, {})
-                classifier, report = train_classifier(kept, kind, unit, seed=seed, **own)
-                row = {name: value for name, value in evaluate(classifier, held).items() if name != "n"}
-                row |= {"shuffled": evaluate(classifier, mixed)["balanced_accuracy"], "seconds": report["seconds"]}
-            for name, value in row.items():
-                results[kind].setdefault(name, []).append(value)
-    return results
 
 
 def accuracy_by_length(classifier, table, edges=(0, 10, 20, 30, 10**9)):

@@ -31,20 +31,6 @@ def test_reviews_are_distinct_and_belong_to_one_film():
         assert labels[row.text] == {"fresh" if row.label else "rotten"} and films[row.text][0] == row.film
 
 
-def test_rt_polarity_look_alike(cache, server, monkeypatch):
-    body = make_tar(
-        {
-            "rt-polaritydata.README.1.0.txt": b"read me",
-            "rt-polaritydata/rt-polarity.pos": b"a fianc\xe9 of a film \nsecond\x85half\n",
-            "rt-polaritydata/rt-polarity.neg": b"dull \n",
-        }
-    )
-    look_alike("rt-polarity", server, monkeypatch, [body])
-    table = texts.rt_polarity()
-    assert list(table["text"]) == ["a fianc\xe9 of a film", "second\x85half", "dull"]
-    assert list(table["label"]) == [1, 1, 0]
-
-
 def test_imdb_look_alike(cache, server, monkeypatch):
     body = make_tar(
         {

@@ -185,7 +185,7 @@ def test_equals_libdarknet(darknet, tmp_path, kind, ours, order):
     assert_same(torch.stack(outputs), model(x)[0][0].detach(), 1e-6)
 
 
-# --- tracing, truncation, the ladder --------------------------------------------------------------
+# --- tracing, the ladder --------------------------------------------------------------
 
 
 def test_trace_tells_what_nn_lstm_did():
@@ -210,23 +210,6 @@ def test_the_memory_cell_keeps_a_value():
     c = rnn.trace(cell, x)["c"][0, :, 0]
     assert (c[10:1000] - math.tanh(0.7)).abs().max() < 1e-3
     assert (c[1000:] - math.tanh(-0.4)).abs().max() < 1e-3
-
-
-@pytest.mark.parametrize(
-    "build",
-    [rnn.LSTM, lambda e, h: nn.LSTM(e, h, batch_first=True), rnn.RNN, lambda e, h: nn.GRU(e, h, batch_first=True)],
-)
-def test_truncated_bptt(build):
-    torch.manual_seed(0)
-    model = build(3, 4).double()
-    x = torch.randn(2, 12, 3, dtype=torch.float64)
-    full = gradients(model, (), (model(x)[0],))
-    whole = gradients(model, (), (rnn.truncated(model, x, 12),))
-    assert_same(rnn.truncated(model, x, 5), model(x)[0])  # forward, nothing is cut
-    for name in full:
-        assert_same(whole[name], full[name])
-    short = gradients(model, (), (rnn.truncated(model, x, 4),))
-    assert max((short[name] - full[name]).abs().max() for name in full) > 1e-3
 
 
 @pytest.mark.parametrize("rung", [rnn.separate, rnn.fused, rnn.hoisted])

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from helpers.data.vocabulary import Vocabulary
-from helpers.sentiment.ngrams import Hints, NGramModel, naive_bayes, ratio_regression, tfidf_regression
+from helpers.sentiment.ngrams import ClassRatios, NGramModel, naive_bayes, ratio_regression, tfidf_regression
 from helpers.sentiment.text import ngrams, words
 
 TEXTS = ["a good good film", "a bad film", "good , very good", "bad bad bad", "not a good film", "so very bad", "film"]
@@ -104,28 +104,28 @@ def test_weights_travel_through_a_state_dict(fit):
     assert torch.equal(copy(tokens(NEW)), model(tokens(NEW)))
 
 
-def test_hints_by_hand():
+def test_class_ratios_by_hand():
     texts, labels = [["x", "y"], ["x", "z"], ["x", "y"], ["z"]], np.array([1, 0, 1, 0])
-    hints, rows = Hints.build(texts, labels, np.arange(4), folds=2)
+    ratios, rows = ClassRatios.build(texts, labels, np.arange(4), folds=2)
     vocabulary = Vocabulary(["x", "y", "z"])
-    assert hints.vocabulary.tokens == vocabulary.tokens and len(hints) == 5 + 2 * 17
+    assert ratios.vocabulary.tokens == vocabulary.tokens and len(ratios) == 5 + 2 * 17
     bayes = naive_bayes(texts, labels, 1, 2)
-    ids = hints.encode(["y", "x", "y", "new"])
+    ids = ratios.encode(["y", "x", "y", "new"])
     assert ids.shape == (4, 3) and ids[:, 0].tolist() == vocabulary.encode(["y", "x", "y", "new"])
     level = [round(2 * bayes.weight[bayes.index[term]].item()) + 8 for term in ("y", "x", "x\ty")]
     assert ids[:, 1].tolist() == [5 + level[0], 5 + level[1], 5 + level[0], 0]
     assert ids[:, 2].tolist() == [0, 0, 22 + level[2], 0]  # "y x" and "y new" were never seen
-    assert len(rows) == 4 and hints.encode([]).shape == (0, 3)
+    assert len(rows) == 4 and ratios.encode([]).shape == (0, 3)
 
 
-def test_hints_of_a_training_text_do_not_know_its_label():
+def test_class_ratios_of_a_training_text_do_not_know_its_label():
     rng = np.random.default_rng(0)
     texts = [list(rng.choice(list("abcdefgh"), 6)) for _ in range(40)]
     labels, groups = rng.integers(0, 2, 40), np.arange(40) % 10
-    _, rows = Hints.build(texts, labels, groups)
+    _, rows = ClassRatios.build(texts, labels, groups)
     for i in range(0, 40, 7):
         turned = labels.copy()
         turned[i] = 1 - turned[i]
-        _, other = Hints.build(texts, turned, groups)
+        _, other = ClassRatios.build(texts, turned, groups)
         assert np.array_equal(rows[i], other[i])
         assert any(not np.array_equal(a, b) for a, b in zip(rows, other))  # but those of others do

@@ -6,11 +6,9 @@ import numpy as np
 import pytest
 import torch
 import torch.nn as nn
-import torch.nn.functional as F
-from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from helpers.data.vocabulary import PAD, UNKNOWN, pad
-from helpers.recurrent.encoder import Encoder, locked_dropout, reverse
+from helpers.recurrent.encoder import Encoder
 from helpers.sentiment.readers import LanguageModel, Reader, deletions, language_step, reading_step
 
 ROWS = [[2, 5, 7, 3], [4], [], [9, 9, 8, 2, 6, 3, 3]]
@@ -20,38 +18,6 @@ LENGTHS = torch.tensor([len(row) for row in ROWS])
 def build(pooling="concat", **settings):
     torch.manual_seed(0)
     return Reader(Encoder(12, **{"width": 5, "hidden": 6} | settings), pooling).double().eval()
-
-
-@pytest.mark.parametrize("bidirectional", [False, True])
-def test_encoder_equals_packed_torch(bidirectional):
-    encoder = build(bidirectional=bidirectional).encoder
-    reference = nn.LSTM(5, 6, batch_first=True, bidirectional=bidirectional).double()
-    for way, name in enumerate(["", "_reverse"][: 1 + bidirectional]):
-        for part, weight in encoder.directions[way][0].named_parameters():
-            getattr(reference, part + name).data.copy_(weight.data)
-    ids = pad(ROWS)
-    some = [0, 1, 3]  # packing refuses a row without words
-    packed = pack_padded_sequence(encoder.embedding(ids[some]), LENGTHS[some], batch_first=True, enforce_sorted=False)
-    wanted, (h, _) = reference(packed)
-    wanted, _ = pad_packed_sequence(wanted, batch_first=True)
-    real = (ids != PAD)[some][..., None]
-    outputs = encoder(ids, LENGTHS)
-    assert (torch.cat(outputs, dim=2)[some] * real - wanted).abs().max() < 1e-12
-
-    last = build("last", bidirectional=bidirectional).pool(outputs, ids != PAD)
-    assert (last[some] - torch.cat(tuple(h), dim=1)).abs().max() < 1e-12
-    assert last[2].abs().max() == 0
-
-
-def test_two_layers_equal_torch():
-    encoder = build(layers=2).encoder
-    reference = nn.LSTM(5, 6, 2, batch_first=True).double()
-    for layer in range(2):
-        for part, weight in encoder.directions[0][layer].named_parameters():
-            getattr(reference, part[:-1] + str(layer)).data.copy_(weight.data)
-    ids = torch.randint(2, 12, (3, 7))
-    wanted, _ = reference(encoder.embedding(ids))
-    assert (encoder(ids, torch.full((3,), 7))[0] - wanted).abs().max() < 1e-12
 
 
 @pytest.mark.parametrize(
@@ -78,7 +44,7 @@ def test_padding_changes_nothing(settings, pooling):
     assert model.encoder.embedding.weight.grad[PAD].abs().max() == 0
 
 
-def test_spelled_tokens():
+def test_tokens_of_several_numbers():
     """A token's vector is Σ/√n of its own and its pieces'; padding and company change nothing here either."""
     rows = [np.array([[2, 9, 10], [5, 0, 0]]), np.zeros((0, 3), np.int64), np.array([[1, 11, 0]])]
     model = build(bidirectional=True)
@@ -90,21 +56,13 @@ def test_spelled_tokens():
     assert x[1].abs().max() == x[2, 1].abs().max() == 0
     logits = model(ids)
     assert (model(pad(rows, length=9)) - logits).abs().max() < 1e-12
-    single = pad([[2, 5], [], [4]])  # spelled without pieces = plain
+    single = pad([[2, 5], [], [4]])  # no pieces: the token alone
     assert (model(single[..., None]) - model(single)).abs().max() < 1e-12
     assert torch.equal(LanguageModel(model.encoder).double()(ids).isfinite(), torch.ones(3, dtype=torch.bool))
 
     hidden = build(cell=None, word_dropout=0.999999, dropout=0.0).train()
-    x = hidden.encoder.embed(ids)  # the spelling goes with the word
+    x = hidden.encoder.embed(ids)  # the pieces go with the word
     assert torch.equal(x[0], hidden.encoder.embedding.weight[[UNKNOWN, UNKNOWN]]) and x[1].abs().max() == 0
-
-
-def test_what_breaks_without_a_mask():
-    """The lecture's "break it": the state after the padding is another one."""
-    model = build("last")
-    layer, embedding = model.encoder.directions[0][0], model.encoder.embedding
-    read = [layer(embedding(pad([ROWS[0]], length=length)))[0][0, -1] for length in (4, 30)]
-    assert (read[0] - read[1]).abs().max() > 1e-3
 
 
 def test_pooling_by_hand():
@@ -147,57 +105,15 @@ def test_deletions():
         model = build(pooling, bidirectional=True)
         wanted = [(model(row[None]) - model(torch.cat([row[:t], row[t + 1 :]])[None])).item() for t in range(len(row))]
         assert deletions(model, row).tolist() == pytest.approx(wanted, abs=1e-12)
-    spelled = torch.stack([row, row], dim=1)
-    assert deletions(model, spelled).shape == (len(row),)
-
-
-def test_reverse():
-    x = torch.arange(10).view(2, 5, 1)
-    assert reverse(x, torch.tensor([5, 3]))[..., 0].tolist()[0] == [4, 3, 2, 1, 0]
-    assert reverse(x, torch.tensor([5, 3]))[..., 0].tolist()[1][:3] == [7, 6, 5]
-
-
-def test_dropout():
-    torch.manual_seed(0)
-    x = torch.ones(40, 9, 50)
-    out = locked_dropout(x, 0.4, True)
-    assert torch.equal(out, out[:, :1].expand_as(out))  # one mask for all steps
-    assert set(out.unique().tolist()) == {0.0, torch.tensor(1 / 0.6).item()} and abs(out.mean() - 1) < 0.05
-    assert torch.equal(locked_dropout(x, 0.4, False), x)
-
-
-@pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])
-def test_weight_drop_thins_w_hh_and_nothing_else(cell):
-    model = build(cell=cell, dropout=0.0, word_dropout=0.0, weight_drop=0.5)
-    layer, ids = model.encoder.directions[0][0], torch.randint(2, 12, (3, 6))
-    whole = layer.weight_hh_l0.detach().clone()
-    plain = model.encoder(ids, torch.full((3,), 6))[0]
-    model.train()
-    torch.manual_seed(5)
-    dropped = model.encoder(ids, torch.full((3,), 6))[0]
-    dropped.sum().backward()
-    torch.manual_seed(5)
-    thin = F.dropout(whole, 0.5)
-    assert (dropped - plain).abs().max() > 1e-4 and torch.equal(layer.weight_hh_l0, whole)
-    assert layer.weight_hh_l0.grad[thin == 0].abs().max() == 0 < layer.weight_hh_l0.grad.abs().max()
-    with torch.no_grad():
-        layer.weight_hh_l0.copy_(thin)
-    model.eval()
-    assert (model.encoder(ids, torch.full((3,), 6))[0] - dropped).abs().max() < 1e-12
-
-
-def test_word_dropout_trains_the_unknown_word():
-    model = build(cell=None, dropout=0.0, word_dropout=0.5).train()
-    model.encoder(pad(ROWS), LENGTHS)[0].sum().backward()
-    assert model.encoder.embedding.weight.grad[UNKNOWN].abs().max() > 0
-    assert model.encoder.embedding.weight.grad[PAD].abs().max() == 0
+    pieces = torch.stack([row, row], dim=1)
+    assert deletions(model, pieces).shape == (len(row),)
 
 
 def test_language_model_by_hand():
     """The mean of -log p(next word) and -log p(previous word), each from what was read until there."""
     torch.manual_seed(0)
     encoder = build(bidirectional=True).encoder
-    model = LanguageModel(encoder, most=8).double().eval()
+    model = LanguageModel(encoder, max_words=8).double().eval()
     losses = model(pad(ROWS))
     seen = [[i if i < 8 else UNKNOWN for i in row] for row in ROWS]  # what may be predicted
     for row, target, loss in zip(ROWS, seen, losses):
@@ -208,7 +124,7 @@ def test_language_model_by_hand():
                 logits = encoder.embedding.weight[:8] @ model.project(h) + model.bias
                 total, count = total - logits.log_softmax(0)[wanted].item(), count + 1
         assert abs(loss.item() - total / max(count, 1)) < 1e-12
-    uniform = LanguageModel(Encoder(12, width=5, hidden=6), most=8).eval()
+    uniform = LanguageModel(Encoder(12, width=5, hidden=6), max_words=8).eval()
     nn.init.zeros_(uniform.project.weight)
     nn.init.zeros_(uniform.project.bias)
     assert abs(language_step(uniform, (pad(ROWS[:1]),))["loss"] - math.log(8)) < 1e-6
