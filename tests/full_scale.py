@@ -193,11 +193,12 @@ def main(path):
     from helpers.course import claims, training
     from helpers.data import sets as data
     from helpers.transfer import experiments as transfer_study
+    from helpers.yolo import scene_set
     from helpers.yolo import train as yolo_train
 
     stand_in(training, "engine", engine_on_it)
     stand_in(training, "fit", short_fit)
-    stand_in(yolo_train, "SceneSet", few_scenes)
+    stand_in(scene_set, "SceneSet", few_scenes)
     stand_in(yolo_train, "train_detector", trained)
     stand_in(data, "mnist", few_digits)
     stand_in(data, "fetch", partial(laid_out, leaves=120 if "augmentation" in Path(path).name else 15))

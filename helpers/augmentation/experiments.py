@@ -23,7 +23,7 @@ from helpers.course.errors import UserError
 from helpers.course.training import evaluate, fit, predict
 from helpers.data import leaves, store
 from helpers.data import sets as data
-from helpers.data.images import PictureFolder, folder_items, split
+from helpers.data.images import ImageItems, folder_items, split
 
 SIDE, BATCH = 32, 40
 # Eight leaves that differ by what lies on them as much as by their outline
@@ -134,7 +134,7 @@ def photographed(most, test, seed):
     if short := [kind for kind, mine in zip(KINDS, files) if len(mine) < most + test]:
         raise UserError(f"{place} has fewer than {most + test} photographs of {short[0]}")
     return tuple(
-        PictureFolder([(mine[i], k) for i in rows for k, mine in enumerate(files)], SIDE).cached()
+        ImageItems([(mine[i], k) for i in rows for k, mine in enumerate(files)], SIDE).cached()
         for rows in (range(most), range(most, most + test))
     )
 

@@ -38,7 +38,16 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "used",
             "verify",
         ],
-        "sets": ["digits", "fashion_mnist", "lite0_state_dict", "mnist", "mnist5k", "photographs", "stocks"],
+        "sets": [
+            "digits",
+            "fashion_mnist",
+            "lite0_state_dict",
+            "mnist",
+            "mnist5k",
+            "photographs",
+            "split_digits",
+            "stocks",
+        ],
         "texts": [
             "Table",
             "film_reviews",

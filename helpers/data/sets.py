@@ -38,6 +38,25 @@ def mnist5k():
     return np.ascontiguousarray(table[:, :-1]).reshape(-1, 28, 28), table[:, -1].astype(np.int64)
 
 
+def split_digits(*sizes: int, seed: int, per_class: bool = False) -> list:
+    """Parts of MNIST-5k that share no digit: for each size (images (n, 28, 28) uint8, labels (n,) int64).
+
+    sizes      digits in each part, in the random order of `seed`; at most 5,000 together
+    per_class  the sizes count digits of each class (at most 500 together); a part is ordered by class
+    """
+    import numpy as np
+
+    images, labels = mnist5k()
+    order = np.random.default_rng(seed).permutation(len(labels))
+    groups = [order[labels[order] == digit] for digit in range(10)] if per_class else [order]
+    if sum(sizes) > (most := min(map(len, groups))):
+        unit = " of each class" if per_class else ""
+        raise UserError(f"MNIST-5k has {most:,} digits{unit}; got a split into {' + '.join(map(str, sizes))}")
+    ends = np.cumsum(sizes)
+    rows = [np.concatenate([group[end - n : end] for group in groups]) for n, end in zip(sizes, ends)]
+    return [(images[chosen], labels[chosen]) for chosen in rows]
+
+
 def photographs():
     """Real photographs {name: (H, W, 3) uint8 RGB}; the grey ones have three equal channels.
 

@@ -14,7 +14,7 @@ import torch
 
 from helpers.course.errors import UserError
 
-# ---------------------------------------------------------------- the three ways to write a box
+# ---------------------------------------------------------------- the two ways to write a box
 
 
 def xyxy_to_cxcywh(boxes):
@@ -27,18 +27,6 @@ def cxcywh_to_xyxy(boxes):
     """(centre x, centre y, width, height) -> (left, top, right, bottom); (..., 4) -> (..., 4)."""
     x, y, w, h = boxes.unbind(-1)
     return torch.stack([x - w / 2, y - h / 2, x + w / 2, y + h / 2], -1)
-
-
-def xyxy_to_xywh(boxes):
-    """(left, top, right, bottom) -> (left, top, width, height), COCO's form; (..., 4) -> (..., 4)."""
-    left, top, right, bottom = boxes.unbind(-1)
-    return torch.stack([left, top, right - left, bottom - top], -1)
-
-
-def xywh_to_xyxy(boxes):
-    """(left, top, width, height), COCO's form, -> (left, top, right, bottom); (..., 4) -> (..., 4)."""
-    left, top, w, h = boxes.unbind(-1)
-    return torch.stack([left, top, left + w, top + h], -1)
 
 
 # ---------------------------------------------------------------- overlap

@@ -162,7 +162,7 @@ def spoil(name, pets, tmp_path):
         return (data, out), "newt holds no picture"
     if name == "unreadable":
         (pets / "cat" / "0.png").write_bytes(b"no picture")
-        return (data, out), "0.png is no readable picture"
+        return (data, out), "0.png is not a readable picture"
     if name == "small":
         return (data, out, "--crop", 25), "24x32 pixels, smaller than the crop of 25"
     if name == "operation":

@@ -861,10 +861,10 @@ def bad(name, tmp_path):
         says = "in/empty holds no picture"
     elif name == "unreadable":
         (source / "cat/p5.png").write_text("no picture at all")
-        says = "p5.png is no readable picture"
+        says = "p5.png is not a readable picture"
     elif name == "truncated":
         (source / "cat/p5.png").write_bytes((source / "cat/p5.png").read_bytes()[:400])
-        says = "p5.png is no readable picture"
+        says = "p5.png is not a readable picture"
     elif name == "small":
         more, says = {"crop": 25}, "is 24x32 pixels, smaller than the crop of 25"
     elif name == "one picture":

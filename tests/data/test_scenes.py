@@ -95,27 +95,27 @@ def test_all_classes_sizes_and_counts_occur(some):
 
 
 def test_bad_arguments_are_explained():
-    with pytest.raises(UserError, match="split 'val': choose train, valid or test"):
+    with pytest.raises(UserError, match="must be train, valid or test; got 'val'"):
         scenes.scene(0, 0, "val")
-    with pytest.raises(UserError, match="scenes of 32 pixels: at least 96"):
+    with pytest.raises(UserError, match="at least 96 pixels wide.*got 32"):
         scenes.scene(0, 0, size=32)
 
 
 def test_a_folder_of_scenes_is_read_by_torchvision_and_by_us(tmp_path):
-    """Boxes, classes and pictures come back; the oracle is torchvision's reader of Pascal VOC."""
+    """Boxes, classes and images come back; the oracle is torchvision's reader of Pascal VOC."""
     from torchvision.datasets import VOCDetection
 
     from helpers.data.voc import VocSet
 
-    counts = {"train": 6, "val": 3, "test": 2}
+    counts = {"train": 6, "valid": 3, "test": 2}
     folder = tmp_path / "VOCdevkit" / "VOC2012"
     scenes.write_folder(folder, counts, seed=4, size=96)
-    for split, stored in (("train", "train"), ("val", "valid")):
-        theirs = VOCDetection(tmp_path, year="2012", image_set=split)
+    for spelled, split in (("train", "train"), ("val", "valid")):
+        theirs = VOCDetection(tmp_path, year="2012", image_set=spelled)
         ours = VocSet(folder, split, 96, [str(k) for k in range(10)])
         assert len(theirs) == len(ours) == counts[split]
         for i, ((image, annotation), truth) in enumerate(zip(theirs, ours.truths())):
-            one = scenes.scene(i, 4, stored, 96)
+            one = scenes.scene(i, 4, split, 96)
             things = annotation["annotation"]["object"]
             assert [int(thing["name"]) for thing in things] == one.labels.tolist() == truth["labels"].tolist()
             corners = [[int(thing["bndbox"][k]) for k in ("xmin", "ymin", "xmax", "ymax")] for thing in things]

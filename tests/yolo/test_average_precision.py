@@ -315,14 +315,13 @@ def test_calibration_by_hand():
 
 
 @pytest.mark.parametrize(
-    "change, what",
-    [({"scores": [1.0]}, "2 boxes but 1 scores"), ({"scores": [1.0, np.nan]}, "scores that are not finite")],
+    "change, what", [({"scores": [1.0]}, "2 boxes but 1 scores"), ({"scores": [1.0, np.nan]}, "scores must be finite")]
 )
 def test_bad_input_is_explained(change, what):
     good = picture((0, 1, 0.9), (5, 1, 0.8))
-    with pytest.raises(UserError, match=f"detections of picture 0: .*{what}|{what}"):
+    with pytest.raises(UserError, match=f"detections of image 0: .*{what}|{what}"):
         ap.evaluate([good | change], [good])
-    with pytest.raises(UserError, match="1 pictures, but ground truth of 0"):
+    with pytest.raises(UserError, match="1 lists of detections, but ground truth for 0"):
         ap.evaluate([good], [])
     with pytest.raises(UserError, match="0.55 was not evaluated"):
         ap.evaluate([good], [good], thresholds=[0.5]).ap(0.55)

@@ -17,6 +17,8 @@ test.
 
 import functools
 import math
+from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 
@@ -65,17 +67,17 @@ CLASSES = [
 DOMAINS = ("lab", "field")
 
 
-def crop(name):
+def crop(name: str) -> str:
     """The crop of a class name: "Corn_(maize)___Common_rust_" -> "Corn"."""
     return name.split("___")[0].split("_")[0].rstrip(",")
 
 
-def disease(name):
+def disease(name: str) -> str:
     """The disease of a class name in words, or "healthy": "Corn_(maize)___Common_rust_" -> "Common rust"."""
     return name.split("___")[1].replace("_", " ").strip()
 
 
-def folders(class_names):
+def folders(class_names: Sequence[str]) -> list[str]:
     """The folders of a real PlantVillage tree that hold the 33 classes, in the order of `CLASSES`.
 
     Its editions spell three crops and a disease in two ways, "Corn_(maize)___Common_rust_" or "Corn___Common_rust".
@@ -293,13 +295,13 @@ def _checked(cls, seed, domain, size, index):
     return int(cls)
 
 
-def render(cls, seed, domain="lab", size=64, index=0):
+def render(cls: int | str, seed: int, domain: str = "lab", size: int = 64, index: int = 0) -> np.ndarray:
     """Picture `index` of a class (number or name) under a seed: uint8 (size, size, 3), RGB."""
     _, scene, colour, height, infect = _stage(cls, seed, domain, size, index)
     return scene.photograph(colour, height, infect())
 
 
-def layers(cls, seed, domain="lab", size=64, index=0):
+def layers(cls: int | str, seed: int, domain: str = "lab", size: int = 64, index: int = 0) -> dict[str, np.ndarray]:
     """The same picture with its truth, a dict of arrays.
 
     image    uint8 (size, size, 3), equal to render(...)
@@ -328,14 +330,14 @@ def layers(cls, seed, domain="lab", size=64, index=0):
 # ---------------------------------------------------------------------------------------------- many pictures
 
 
-def dataset(per_class, seed, domain="lab", size=64):
+def dataset(per_class: int, seed: int, domain: str = "lab", size: int = 64) -> tuple[np.ndarray, np.ndarray]:
     """(images, labels): uint8 (N, 3, size, size) RGB and int64 (N,), N = 33 per_class.
 
     Interleaved: picture 0 of all 33 classes, then picture 1 of all, ..., so that labels = arange(N) % 33,
     every prefix of 33 k pictures is balanced, and a smaller data set is the beginning of a larger one.
     """
     if per_class < 1:
-        raise UserError(f"per_class is {per_class}: ask for at least one picture a class")
+        raise UserError(f"per_class must be at least 1; got {per_class}")
     n = len(CLASSES)
     images = np.empty((per_class * n, 3, size, size), np.uint8)
     for k in track(range(per_class * n), "leaves"):
@@ -343,7 +345,9 @@ def dataset(per_class, seed, domain="lab", size=64):
     return images, np.arange(per_class * n, dtype=np.int64) % n
 
 
-def write_folder(out, per_class, seed, domain="lab", size=128, valid=0.25):
+def write_folder(
+    out: str | Path, per_class: int, seed: int, domain: str = "lab", size: int = 128, valid: float = 0.25
+) -> tuple[int, int]:
     """An ImageFolder tree: out/train/CLASS/*.png and, the last `valid` of each class, out/val/CLASS.
 
     Returns (number of training pictures, number of validation pictures). Refuses a folder that is not empty.
@@ -353,7 +357,7 @@ def write_folder(out, per_class, seed, domain="lab", size=128, valid=0.25):
     out = files.empty_folder(out)
     _checked(0, seed, domain, size, 0)
     if per_class < 2:
-        raise UserError(f"per_class is {per_class}: at least two, one to train and one to validate")
+        raise UserError(f"per_class must be at least two, one to train and one to validate; got {per_class}")
     held = min(max(1, round(valid * per_class)), per_class - 1)
     for c, name in enumerate(CLASSES):
         for i in range(per_class):
@@ -362,17 +366,3 @@ def write_folder(out, per_class, seed, domain="lab", size=128, valid=0.25):
             ok, png = cv2.imencode(".png", render(c, seed, domain, size, i)[..., ::-1])
             (folder / f"{domain}_{seed}_{i:04d}.png").write_bytes(png.tobytes())
     return len(CLASSES) * (per_class - held), len(CLASSES) * held
-
-
-def contact_sheet(each=4, seed=0, domain="lab", size=128, classes=None, columns=3):
-    """`each` pictures of every class (or of those given), `columns` classes a row: uint8 (H, W, 3)."""
-    names = CLASSES if classes is None else list(classes)
-    strips = [np.concatenate([render(name, seed, domain, size, i) for i in range(each)], 1) for name in names]
-    gap = np.full((size, 6, 3), 255, np.uint8)
-    blank = np.full_like(strips[0], 255)
-    rows = []
-    for k in range(0, len(strips), columns):
-        row = strips[k : k + columns] + [blank] * (columns - len(strips[k : k + columns]))
-        rows.append(np.concatenate([part for strip in row for part in (strip, gap)][:-1], 1))
-        rows.append(np.full((6, rows[0].shape[1], 3), 255, np.uint8))
-    return np.concatenate(rows[:-1])
