@@ -5,7 +5,7 @@ classes directly, and then a seeded split that keeps the share of every class.
 """
 
 import sys
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -146,24 +146,18 @@ def folder_items(folder: Path, classes: Iterable[str]) -> list[tuple[Path, int]]
     return items
 
 
-def split(
-    labels: ArrayLike, share: float, seed: int, groups: Sequence[Hashable] | None = None
-) -> tuple[list[int], list[int]]:
-    """Stratified split: indices (train, valid), with round(share * n) of every class, at least one, in valid.
-
-    groups  what stays together, one for each label, such as the SHA-256 of the files; n then counts groups
-    """
+def split(labels: ArrayLike, share: float, seed: int) -> tuple[list[int], list[int]]:
+    """Stratified split: indices (train, valid), with round(share * n) of every class, at least one, in valid."""
     labels, rng = np.asarray(labels), np.random.default_rng(seed)
-    first: dict[Hashable, int] = {}  # of every group, its first member
-    leader = np.array([first.setdefault(g, i) for i, g in enumerate(range(len(labels)) if groups is None else groups)])
     valid: list[int] = []
     for label in np.unique(labels):
-        mine = rng.permutation(np.unique(leader[labels == label]))
+        mine = rng.permutation(np.flatnonzero(labels == label))
         if len(mine) < 2:
-            raise UserError(f"a split needs two different samples of each class; class {label} has {len(mine)}")
+            raise UserError(f"a split needs two samples of each class or more; class {label} has {len(mine)}")
         valid += mine[: max(1, round(share * len(mine)))].tolist()
-    held = np.isin(leader, valid)
-    return np.flatnonzero(~held).tolist(), np.flatnonzero(held).tolist()
+    keep = np.ones(len(labels), bool)
+    keep[valid] = False
+    return np.flatnonzero(keep).tolist(), sorted(valid)
 
 
 def class_folder(

@@ -185,7 +185,7 @@ def kmeans_anchors(sizes, k, seed=0, rounds=300):
     distinct = len(sizes.unique(dim=0))
     if not 1 <= k <= distinct:
         raise UserError(
-            f"{k} anchors asked for, but there are {distinct} different box sizes: choose between 1 and {distinct}"
+            f"the number of anchors must be between 1 and {distinct}, the number of different box sizes; got {k}"
         )
     generator = torch.Generator().manual_seed(seed)
     anchors = sizes[torch.randint(len(sizes), (1,), generator=generator)]  # (1, 2)

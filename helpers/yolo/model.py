@@ -31,11 +31,13 @@ def small_cfg(classes, anchors, size=(160, 160), width=16, strides=(8, 16), resi
     anchors = [[round(float(v), 2) for v in pair] for pair in anchors]
     if not strides or len(anchors) % len(strides) or list(strides) != sorted(2 ** round(math.log2(s)) for s in strides):
         raise UserError(
-            f"{len(anchors)} anchors for strides {tuple(strides)}: the strides must be powers of 2, "
-            "ascending, each with the same number of anchors"
+            "the strides must be ascending powers of 2, each with the same number of anchors; "
+            f"got strides {tuple(strides)} and {len(anchors)} anchors"
         )
     if any(n % strides[-1] for n in size):
-        raise UserError(f"size {size[1]} x {size[0]}: both must be multiples of the largest stride, {strides[-1]}")
+        raise UserError(
+            f"width and height must be multiples of the largest stride, {strides[-1]}; got {size[1]} x {size[0]}"
+        )
     per_head = len(anchors) // len(strides)
     sections = [("net", {"height": size[0], "width": size[1], "channels": 3})]
 

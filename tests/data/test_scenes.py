@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from helpers.course.errors import UserError
-from helpers.data import scenes
+from helpers.data import scenes, sets
 
 
 @pytest.fixture(scope="module")
@@ -123,3 +123,17 @@ def test_a_folder_of_scenes_is_read_by_torchvision_and_by_us(tmp_path):
             assert np.abs(np.asarray(image).astype(int) - one.image.transpose(1, 2, 0)).mean() < 4
     with pytest.raises(UserError, match="not an empty folder"):
         scenes.write_folder(folder, counts)
+
+
+def test_parts_of_mnist_share_no_digit():
+    """In the order of a seed, or class by class; together they are the whole, and too much is refused."""
+    images, labels = sets.mnist5k()
+    (a, a_labels), (b, b_labels) = sets.split_digits(3000, 2000, seed=5)
+    order = np.random.default_rng(5).permutation(5000)
+    assert np.array_equal(np.concatenate([a, b]), images[order]) and np.array_equal(b_labels, labels[order[3000:]])
+    parts = sets.split_digits(350, 50, 100, seed=8, per_class=True)
+    assert [np.bincount(k).tolist() for _, k in parts] == [[350] * 10, [50] * 10, [100] * 10]
+    rows = np.concatenate([x.reshape(len(x), -1) for x, _ in parts])
+    assert len(np.unique(rows, axis=0)) == len(np.unique(images.reshape(5000, -1), axis=0))
+    with pytest.raises(UserError, match="500 digits of each class; got a split into 450 [+] 51"):
+        sets.split_digits(450, 51, seed=0, per_class=True)

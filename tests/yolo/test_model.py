@@ -70,7 +70,7 @@ def test_cfg_has_one_head_a_stride(strides, anchors):
 @pytest.mark.parametrize(
     "arguments, what",
     [
-        (([[8, 8]] * 5, (64, 64), 8, (8, 16)), "5 anchors for strides"),
+        (([[8, 8]] * 5, (64, 64), 8, (8, 16)), "got strides .* and 5 anchors"),
         (([[8, 8]] * 4, (64, 72), 8, (8, 16)), "72 x 64"),
         (([[8, 8]] * 4, (64, 64), 8, (16, 8)), "ascending"),
         (([[8, 8]], (60, 60), 8, (10,)), "powers of 2"),

@@ -116,12 +116,12 @@ def _backgrounds(side):
     photographs = data.photographs()
     scales = []
     for name, tint in BACKGROUNDS:
-        picture = np.minimum(photographs[name] * np.array(tint), 255).astype(np.uint8)
-        while min(picture.shape[:2]) >= side:  # halving is exact in whole numbers
-            if min(picture.shape[:2]) < 4 * side:
-                scales.append(np.ascontiguousarray(picture))
-            h, w = picture.shape[0] // 2 * 2, picture.shape[1] // 2 * 2
-            picture = cv2.resize(picture[:h, :w], (w // 2, h // 2), interpolation=cv2.INTER_AREA)
+        image = np.minimum(photographs[name] * np.array(tint), 255).astype(np.uint8)
+        while min(image.shape[:2]) >= side:  # halving is exact in whole numbers
+            if min(image.shape[:2]) < 4 * side:
+                scales.append(np.ascontiguousarray(image))
+            h, w = image.shape[0] // 2 * 2, image.shape[1] // 2 * 2
+            image = cv2.resize(image[:h, :w], (w // 2, h // 2), interpolation=cv2.INTER_AREA)
     return scales
 
 
@@ -143,9 +143,9 @@ def _photo(dice, side):
     import cv2
 
     bank = _backgrounds(side)
-    picture = bank[int(dice() * len(bank))]
-    y, x = (int(dice() * (n - side + 1)) for n in picture.shape[:2])
-    patch = picture[y : y + side, x : x + side]
+    image = bank[int(dice() * len(bank))]
+    y, x = (int(dice() * (n - side + 1)) for n in image.shape[:2])
+    patch = image[y : y + side, x : x + side]
     flip = dice.count(0, 3)
     patch = np.ascontiguousarray(patch[:: -1 if flip & 1 else 1, :: -1 if flip & 2 else 1])
     blur = dice(0.0, 0.022)
@@ -215,7 +215,7 @@ class Scene:
         self.grain = grain * np.int16(self.noise) // 512
 
     def photograph(self, colour, height, sick):
-        """Colour (3, S, S) and relief (S, S) of the leaf to a picture, uint8 (S / 2, S / 2, 3)."""
+        """Colour (3, S, S) and relief (S, S) of the leaf to an image, uint8 (S / 2, S / 2, 3)."""
         import cv2
 
         blade = self.blade
@@ -225,18 +225,18 @@ class Scene:
         shade = np.maximum(np.minimum(1 + self.strength * slope, 1.55), 0.45)
         shine = np.float32(blade.species.gloss) * ramp(shade, 1.02, 1.5) * (1 - np.float32(0.7) * sick)
         lit = colour * shade + shine * planes((92, 98, 96))
-        picture = self.back + (lit - self.back) * blade.alpha
+        image = self.back + (lit - self.back) * blade.alpha
         if self.flecks is not None:
-            picture *= self.flecks
+            image *= self.flecks
         for green, alpha in self.grass:
-            picture += (green - picture) * alpha
-        picture = (picture * self.gains - 128) * self.contrast + self.lift
-        picture = np.rint(np.minimum(np.maximum(picture, 0), 255)).astype(np.uint8)
+            image += (green - image) * alpha
+        image = (image * self.gains - 128) * self.contrast + self.lift
+        image = np.rint(np.minimum(np.maximum(image, 0), 255)).astype(np.uint8)
         half = self.side // 2
-        picture = cv2.resize(cv2.merge(list(picture)), (half, half), interpolation=cv2.INTER_AREA)
+        image = cv2.resize(cv2.merge(list(image)), (half, half), interpolation=cv2.INTER_AREA)
         if self.blur > 0.25:
-            picture = cv2.GaussianBlur(picture, (3, 3), self.blur)
-        return np.minimum(np.maximum(picture + self.grain, 0), 255).astype(np.uint8)
+            image = cv2.GaussianBlur(image, (3, 3), self.blur)
+        return np.minimum(np.maximum(image + self.grain, 0), 255).astype(np.uint8)
 
 
 def _form(blade, dice, curl):
