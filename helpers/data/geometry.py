@@ -19,7 +19,7 @@ def letterbox(images: torch.Tensor, height: int, width: int) -> torch.Tensor:
     Bilinear between the corner pixels' *centres* (`align_corners=True`), as Darknet does.
     """
     shape, images = images.shape, images.reshape(-1, *images.shape[-3:])
-    h, w = fitted(*shape[-2:], height, width)
+    h, w = fitted(shape[-2], shape[-1], height, width)
     if min(h, w) < 2:
         raise UserError(
             f"a picture of {shape[-1]} x {shape[-2]} pixels is too narrow to be scaled to {width} x {height}"

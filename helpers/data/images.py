@@ -32,9 +32,9 @@ def read_image(path: str | Path) -> np.ndarray:
     from PIL import Image, ImageOps
 
     try:
-        with Image.open(path) as image:
-            image.load()
-            image = ImageOps.exif_transpose(image)
+        with Image.open(path) as file:
+            file.load()
+            image: Image.Image = ImageOps.exif_transpose(file)
             if image.mode.startswith(("I", "F")):  # 16 and 32 bits a pixel: PIL's own conversion would clip them
                 return np.repeat(_to_bytes(np.asarray(image), image.mode)[:, :, None], 3, axis=2)
             if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:

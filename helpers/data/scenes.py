@@ -140,7 +140,9 @@ def scene(index: int, seed: int, split: str = "train", size: int = 160, digits: 
     crops, names = _digits(split, digits)
     image = _background(dice, split, size)
     light = image @ LUMINANCE  # (size, size)
-    boxes, labels, masks = [], [], []
+    boxes: list[np.ndarray] = []
+    labels: list[int] = []
+    masks: list[np.ndarray] = []
     wanted = dice.integers(1, MOST + 1)
     for attempt in range(60):  # for all digits together; few scenes need more than 20
         if len(boxes) == wanted or attempt >= 10 * wanted and boxes:
@@ -200,17 +202,17 @@ def write_folder(out: str | Path, counts: dict[str, int], seed: int = 0, size: i
 
     import cv2
 
-    out = empty_folder(out)
+    folder = Path(empty_folder(out))
     scene(0, seed, "train", size)  # complains before anything is written
     for part in ("JPEGImages", "Annotations", "ImageSets/Main"):
-        (out / part).mkdir(parents=True, exist_ok=True)
+        (folder / part).mkdir(parents=True, exist_ok=True)
     for split, n in counts.items():
         name = "val" if split == "valid" else split  # as Pascal VOC spells it
         stems = [f"{name}_{seed}_{i:05}" for i in range(n)]
         for i, stem in enumerate(track(stems, f"{split} scenes")):
             one = scene(i, seed, split, size)
             ok, jpeg = cv2.imencode(".jpg", one.image.transpose(1, 2, 0)[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 95])
-            (out / "JPEGImages" / f"{stem}.jpg").write_bytes(jpeg.tobytes())
+            (folder / "JPEGImages" / f"{stem}.jpg").write_bytes(jpeg.tobytes())
             root = tree.Element("annotation")
             tree.SubElement(root, "filename").text = f"{stem}.jpg"
             for label, (left, top, right, bottom) in zip(one.labels, one.boxes.astype(int)):
@@ -221,5 +223,5 @@ def write_folder(out: str | Path, counts: dict[str, int], seed: int = 0, size: i
                 for key, value in zip(("xmin", "ymin", "xmax", "ymax"), (left + 1, top + 1, right, bottom)):
                     tree.SubElement(box, key).text = str(value)
             tree.indent(root)
-            (out / "Annotations" / f"{stem}.xml").write_bytes(tree.tostring(root))
-        (out / "ImageSets" / "Main" / f"{name}.txt").write_text("".join(f"{stem}\n" for stem in stems))
+            (folder / "Annotations" / f"{stem}.xml").write_bytes(tree.tostring(root))
+        (folder / "ImageSets" / "Main" / f"{name}.txt").write_text("".join(f"{stem}\n" for stem in stems))

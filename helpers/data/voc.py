@@ -44,10 +44,10 @@ def read_annotation(path: Path) -> tuple[list[str], np.ndarray, np.ndarray]:
     names, boxes, difficult = [], [], []
     for i, thing in enumerate(root.findall("object"), 1):
         try:
-            name = thing.find("name").text.strip()
-            corners = [float(thing.find(f"bndbox/{key}").text) for key in ("xmin", "ymin", "xmax", "ymax")]
+            name = (thing.findtext("name") or "").strip()
+            corners = [float(thing.findtext(f"bndbox/{key}", "")) for key in ("xmin", "ymin", "xmax", "ymax")]
             hard = int(float(thing.findtext("difficult", "0") or 0)) != 0
-        except (AttributeError, TypeError, ValueError):
+        except ValueError:
             name = ""
         if not name or not np.isfinite(corners).all():
             raise UserError(
@@ -204,7 +204,7 @@ class VocSet(Dataset):
             return [(self.images[indices], self.truth[indices])]
         return [self[i] for i in indices]
 
-    def collate(self, batch):
+    def collate(self, batch: list) -> list:
         return batch[0] if len(self.images) else torch.utils.data.default_collate(batch)
 
     def truths(self) -> list[dict]:

@@ -214,7 +214,7 @@ class Scene:
         grain = 2 * (raw[..., :1] + raw[..., 1:2]) + raw[..., 2:5] + raw[..., 5:8] - 3 * 255
         self.grain = grain * np.int16(self.noise) // 512
 
-    def photograph(self, colour, height, sick):
+    def photograph(self, colour: np.ndarray, height: np.ndarray, sick: np.ndarray) -> np.ndarray:
         """Colour (3, S, S) and relief (S, S) of the leaf to an image, uint8 (S / 2, S / 2, 3)."""
         import cv2
 
@@ -354,14 +354,14 @@ def write_folder(
     """
     import cv2
 
-    out = files.empty_folder(out)
+    root = Path(files.empty_folder(out))
     _checked(0, seed, domain, size, 0)
     if per_class < 2:
         raise UserError(f"per_class must be at least two, one to train and one to validate; got {per_class}")
     held = min(max(1, round(valid * per_class)), per_class - 1)
     for c, name in enumerate(CLASSES):
         for i in range(per_class):
-            folder = out / ("val" if i >= per_class - held else "train") / name
+            folder = root / ("val" if i >= per_class - held else "train") / name
             folder.mkdir(parents=True, exist_ok=True)
             ok, png = cv2.imencode(".png", render(c, seed, domain, size, i)[..., ::-1])
             (folder / f"{domain}_{seed}_{i:04d}.png").write_bytes(png.tobytes())
