@@ -21,10 +21,9 @@ NETWORKS = ("yolov1-tiny", "yolov2-tiny", "yolov3-tiny", "yolov3-spp", "darknet1
 
 
 def run(names=NETWORKS):
+    import darknet_networks as t
     import numpy as np
     from darknet_oracle import Oracle, config
-
-    from tests.yolo.darknet import test_network as t
 
     torch.set_num_threads(1)
     rows = {}

@@ -104,6 +104,8 @@ def measure(python, model="yolo11n.yaml", scenes=4000, epochs=7, test=500, seeds
 
     from helpers.yolo import scene_set
     from helpers.yolo import train as yolo_train
+    from helpers.yolo.average_precision import evaluate_dataset
+    from helpers.yolo.detect import detect_dataset
 
     torch.set_num_threads(threads)
     rows, held = [], scene_set.SceneSet(test, "test")
@@ -118,13 +120,13 @@ def measure(python, model="yolo11n.yaml", scenes=4000, epochs=7, test=500, seeds
             "epochs": epochs,
             "parameters": sum(p.numel() for p in ours.parameters()),
         }
-        answers = [("ours", facts, yolo_train.find(ours, held))]
+        answers = [("ours", facts, detect_dataset(ours, held))]
         with tempfile.TemporaryDirectory() as folder:
             data = write_folder(Path(folder), {"train": train, "test": held, "val": scene_set.SceneSet(16, "valid")})
             facts, found = theirs(python, Path(folder), data, model, cpu / threads, seed, threads, held)
         answers.append((f"Ultralytics {facts.pop('version')}, {model.removesuffix('.yaml')}", facts, found))
         for name, facts, found in answers:
-            scores = yolo_train.score(found, held)
+            scores = evaluate_dataset(found, held)
             rows.append({"detector": name, "seed": seed, "map": scores["map"], "map50": scores["map50"]} | facts)
     return {"scenes": scenes, "test": test, "size": held.size[0], "threads": threads, "rows": rows}
 

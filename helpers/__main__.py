@@ -111,7 +111,7 @@ def scenes_(
 
     held = round(0.15 * pictures)
     counts = {"train": pictures - 2 * held, "val": held, "test": held}
-    write_folder(out, counts, seed, size)
+    write_folder(out, {"valid" if k == "val" else k: n for k, n in counts.items()}, seed, size)
     text = f"{out}: {', '.join(f'{n} {split}' for split, n in counts.items())}; use them as --data voc:{out}"
     cli.answer({"out": str(out)} | counts, json_, text)
 

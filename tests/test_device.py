@@ -22,6 +22,7 @@ from helpers.embedding import scores as embedding
 from helpers.embedding import tsne
 from helpers.yolo import model as yolo_model
 from helpers.yolo import v1 as yolo_v1
+from helpers.yolo.detect import detect_batch
 
 
 @pytest.fixture
@@ -173,7 +174,7 @@ def test_detectors_and_maps_compute_on_the_device(device):
         sums = yolo_model.make_step(loss, rescore=True)(model, (images, truth))
         sums["loss"].backward()
         assert all(there(part) for part in sums.values())
-    assert not any(there(t) for one in yolo_model.predict(model, images.cpu(), flip="both") for t in one.values())
+    assert not any(there(t) for one in detect_batch(model, images.cpu(), flip="both") for t in one.values())
     first = yolo_v1.network(side=4, classes=2).to(device)
     assert there(yolo_v1.make_step(side=4, classes=2)(first, (images, truth))["loss"])
     x = torch.randn(40, 5).to(device)

@@ -153,7 +153,7 @@ def test_scenes_of_all_of_mnist_share_no_digit(monkeypatch):
         assert a.image.tobytes() != b.image.tobytes() == scenes.scene(3, 0, "test", 96, "mnist5k").image.tobytes()
     finally:
         scenes._digits.cache_clear()
-    with pytest.raises(UserError, match="choose mnist5k or mnist"):
+    with pytest.raises(UserError, match="mnist5k or mnist"):
         scenes.scene(0, 0, digits="letters")
 
 
@@ -164,5 +164,5 @@ def test_photographs_with_boxes_are_trained_on_and_scored_on_their_test_split(la
     monkeypatch.setattr(yolo_study, "VocSet", lambda place, part, *rest: seen.append(part) or real(place, part, *rest))
     scores = yolo_study.photographs("voc2007", seed=0, epochs=2)
     truth = real(laid_out / "voc2007", "test", 96)
-    assert seen == ["train", "val", "test"] and 0 <= scores["map"] <= scores["map50"] <= 1
+    assert seen == ["train", "valid", "test"] and 0 <= scores["map"] <= scores["map50"] <= 1
     assert sum(one["n"] for one in scores["classes"].values()) == sum(len(k) for k in truth.labels) > 0

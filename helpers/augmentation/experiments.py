@@ -22,7 +22,7 @@ from helpers.course.classify import classify
 from helpers.course.errors import UserError
 from helpers.course.training import evaluate, fit, predict
 from helpers.data import leaves, sets, store
-from helpers.data.images import PictureFolder, folder_items, split
+from helpers.data.images import ImageItems, folder_items, split
 
 SIDE, BATCH = 32, 40
 # Eight leaves that differ by what lies on them as much as by their outline
@@ -125,7 +125,7 @@ def photographed(most, test, seed):
     if short := [kind for kind, mine in zip(KINDS, files) if len(mine) < most + test]:
         raise UserError(f"{place} has fewer than {most + test} photographs of {short[0]}")
     return tuple(
-        PictureFolder([(mine[i], k) for i in rows for k, mine in enumerate(files)], SIDE).cached()
+        ImageItems([(mine[i], k) for i in rows for k, mine in enumerate(files)], SIDE).cached()
         for rows in (range(most), range(most, most + test))
     )
 
@@ -226,7 +226,7 @@ DIGIT_AUGMENTS = {
 
 def digit_sets(per_class, test, seed):
     """MNIST-5k: (`per_class` a class to train on, `test` others in all), uint8 (N, 1, 28, 28)."""
-    parts = sets.split_digits(*sets.mnist5k(), per_class, test, seed)
+    parts = sets.split_digits(per_class, test // 10, seed=seed, per_class=True)
     return tuple(Tensors(torch.from_numpy(images)[:, None], torch.from_numpy(labels)) for images, labels in parts)
 
 

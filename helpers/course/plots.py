@@ -70,8 +70,8 @@ def show(fig, alt):
     )
 
 
-def picture(x):
-    """A picture as Matplotlib wants it: (C, H, W) or (H, W) tensor or array, uint8 or floats in [0, 1] -> (H, W, C)."""
+def image(x):
+    """An image as Matplotlib wants it: (C, H, W) or (H, W) tensor or array, uint8 or floats in [0, 1] -> (H, W, C)."""
     x = x.detach().cpu().numpy() if hasattr(x, "detach") else np.asarray(x)
     if x.ndim == 3 and x.shape[0] in (1, 3) and x.shape[2] not in (1, 3):
         x = x.transpose(1, 2, 0)
@@ -92,9 +92,11 @@ def images(pictures, titles=None, *, columns=8, alt, size=1.1, colours=None):
         ax.axis("off")
         if i >= n:
             continue
-        image = picture(pictures[i])
+        pixels = image(pictures[i])
         # the whole range, not each picture's own: a faint reconstruction should look faint
-        ax.imshow(image, cmap="gray" if image.ndim == 2 else None, vmin=0, vmax=255 if image.dtype == np.uint8 else 1)
+        ax.imshow(
+            pixels, cmap="gray" if pixels.ndim == 2 else None, vmin=0, vmax=255 if pixels.dtype == np.uint8 else 1
+        )
         if titles is not None:
             ax.set_title(titles[i], fontsize=8, color=colours[i] if colours else "black")
     show(fig, alt)

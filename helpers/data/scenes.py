@@ -9,12 +9,13 @@ right 30 %, at the same magnification. Random numbers: the split is part of the 
 (split, seed, index, size, digits) and nothing else.
 
 A labelled digit can be read: its ink differs in luminance from the photograph behind it by at least 0.35
-of the range *and* by 2.5 standard deviations of what is behind it, it is at least a tenth of the picture
+of the range *and* by 2.5 standard deviations of what is behind it, it is at least a tenth of the image
 high, it covers no other digit's ink, and at most a tenth of the smaller box is shared with any other. Where no
 such place is found the digit is left out, so a scene has one to `MOST` of them.
 """
 
 from functools import lru_cache
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -22,11 +23,12 @@ import numpy as np
 from helpers.course.errors import UserError
 from helpers.course.files import empty_folder
 from helpers.course.progress import track
-from helpers.data.sets import mnist, mnist5k, photographs
+from helpers.data.sets import mnist, photographs, split_digits
 
-SPLITS = {"train": (0.0, 0.4, 0, 350), "valid": (0.4, 0.7, 350, 400), "test": (0.7, 1.0, 400, 500)}
+SPLITS = {"train": (0.0, 0.4), "valid": (0.4, 0.7), "test": (0.7, 1.0)}  # which band of every photograph
+DIGITS = {"train": 350, "valid": 50, "test": 100}  # of each class of MNIST-5k
 MOST = 6  # digits in a scene
-SMALLEST, LARGEST = 0.11, 0.45  # height of a digit, as a fraction of the picture's side
+SMALLEST, LARGEST = 0.11, 0.45  # height of a digit, as a fraction of the image's side
 CONTRAST, DEVIATIONS = 0.35, 2.5  # the two rules of legibility
 LUMINANCE = np.array([0.299, 0.587, 0.114], np.float32)
 
@@ -44,18 +46,16 @@ def _digits(split, digits="mnist5k"):
     if digits == "mnist":
         images, labels = mnist("test" if split == "test" else "train")
         cut = len(labels) * 5 // 6
-        chosen = {"train": np.arange(cut), "valid": np.arange(cut, len(labels)), "test": np.arange(len(labels))}[split]
+        chosen = {"train": slice(cut), "valid": slice(cut, None), "test": slice(None)}[split]
+        images, labels = images[chosen], labels[chosen]
     else:
-        images, labels = mnist5k()
-        _, _, first, last = SPLITS[split]
-        order = np.random.default_rng(8).permutation(len(labels))
-        chosen = np.concatenate([order[labels[order] == digit][first:last] for digit in range(10)])
+        images, labels = dict(zip(DIGITS, split_digits(*DIGITS.values(), seed=8, per_class=True)))[split]
     crops = []
-    for image in images[chosen]:
+    for image in images:
         rows, columns = np.nonzero(image > 64)
         crop = image[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]
         crops.append(crop.astype(np.float32) / 255)
-    return crops, labels[chosen]
+    return crops, labels
 
 
 @lru_cache
@@ -64,7 +64,7 @@ def _photographs(split):
     largest square that is cut from it. Photographs are at most 640 pixels wide."""
     import cv2
 
-    left, right, _, _ = SPLITS[split]
+    left, right = SPLITS[split]
     bands = []
     for photograph in photographs().values():
         shrink = min(1, 640 / photograph.shape[1])
@@ -128,19 +128,21 @@ def _crowded(box, boxes):
     return False
 
 
-def scene(index, seed, split="train", size=160, digits="mnist5k"):
+def scene(index: int, seed: int, split: str = "train", size: int = 160, digits: str = "mnist5k") -> Scene:
     """One `Scene` with all its masks, of the digits of "mnist5k" or "mnist". The same arguments give the same bytes."""
     if split not in SPLITS:
-        raise UserError(f"split '{split}': choose train, valid or test")
+        raise UserError(f"the split must be train, valid or test; got {split!r}")
     if digits not in ("mnist5k", "mnist"):
-        raise UserError(f"digits '{digits}': choose mnist5k or mnist")
+        raise UserError(f"the digits must be those of mnist5k or mnist; got {digits!r}")
     if size < 96:
-        raise UserError(f"scenes of {size} pixels: at least 96, or the small digits cannot be read")
+        raise UserError(f"a scene must be at least 96 pixels wide, or its small digits cannot be read; got {size}")
     dice = np.random.default_rng([list(SPLITS).index(split), seed, index])
     crops, names = _digits(split, digits)
-    picture = _background(dice, split, size)
-    light = picture @ LUMINANCE  # (size, size)
-    boxes, labels, masks = [], [], []
+    image = _background(dice, split, size)
+    light = image @ LUMINANCE  # (size, size)
+    boxes: list[np.ndarray] = []
+    labels: list[int] = []
+    masks: list[np.ndarray] = []
     wanted = dice.integers(1, MOST + 1)
     for attempt in range(60):  # for all digits together; few scenes need more than 20
         if len(boxes) == wanted or attempt >= 10 * wanted and boxes:
@@ -165,7 +167,7 @@ def scene(index, seed, split="train", size=160, digits="mnist5k"):
         colour = _colour(dice, behind)
         if colour is None:
             continue
-        place = picture[top : top + h, left : left + w]
+        place = image[top : top + h, left : left + w]
         place += (colour - place) * np.minimum(1.2 * ink, 1)[..., None]
         light[top : top + h, left : left + w] = place @ LUMINANCE
         boxes.append(box)
@@ -173,11 +175,13 @@ def scene(index, seed, split="train", size=160, digits="mnist5k"):
         masks.append(mask)
     if not boxes:
         return scene(index + 2**40, seed, split, size, digits)  # a photograph on which nothing can be read
-    image = (picture.clip(0, 1) * 255 + 0.5).astype(np.uint8).transpose(2, 0, 1)
+    image = (image.clip(0, 1) * 255 + 0.5).astype(np.uint8).transpose(2, 0, 1)
     return Scene(np.ascontiguousarray(image), np.array(boxes, np.float32), np.array(labels, np.int64), np.array(masks))
 
 
-def dataset(n, seed, split="train", size=160, digits="mnist5k"):
+def dataset(
+    n: int, seed: int, split: str = "train", size: int = 160, digits: str = "mnist5k"
+) -> tuple[np.ndarray, list[np.ndarray], list[np.ndarray]]:
     """n scenes: images (n, 3, size, size) uint8, list of boxes (n_i, 4) float32, list of labels (n_i,)."""
     images, boxes, labels = np.zeros((n, 3, size, size), np.uint8), [], []
     for i in track(range(n), f"{split} scenes"):
@@ -188,26 +192,27 @@ def dataset(n, seed, split="train", size=160, digits="mnist5k"):
     return images, boxes, labels
 
 
-def write_folder(out, counts, seed=0, size=160):
+def write_folder(out: str | Path, counts: dict[str, int], seed: int = 0, size: int = 160) -> None:
     """Scenes as a folder in the layout of Pascal VOC, as a labelling program leaves it.
 
-    counts  {"train": n, "val": n, "test": n}; the names of the classes are "0" to "9". An annotation counts pixels
+    counts  {"train": n, "valid": n, "test": n}; the names of the classes are "0" to "9". An annotation counts pixels
     from 1 and names the first and the last pixel of an object. Refuses a folder that is not empty.
     """
     from xml.etree import ElementTree as tree
 
     import cv2
 
-    out = empty_folder(out)
+    folder = Path(empty_folder(out))
     scene(0, seed, "train", size)  # complains before anything is written
     for part in ("JPEGImages", "Annotations", "ImageSets/Main"):
-        (out / part).mkdir(parents=True, exist_ok=True)
+        (folder / part).mkdir(parents=True, exist_ok=True)
     for split, n in counts.items():
-        stems = [f"{split}_{seed}_{i:05}" for i in range(n)]
+        name = "val" if split == "valid" else split  # as Pascal VOC spells it
+        stems = [f"{name}_{seed}_{i:05}" for i in range(n)]
         for i, stem in enumerate(track(stems, f"{split} scenes")):
-            one = scene(i, seed, "valid" if split == "val" else split, size)
+            one = scene(i, seed, split, size)
             ok, jpeg = cv2.imencode(".jpg", one.image.transpose(1, 2, 0)[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 95])
-            (out / "JPEGImages" / f"{stem}.jpg").write_bytes(jpeg.tobytes())
+            (folder / "JPEGImages" / f"{stem}.jpg").write_bytes(jpeg.tobytes())
             root = tree.Element("annotation")
             tree.SubElement(root, "filename").text = f"{stem}.jpg"
             for label, (left, top, right, bottom) in zip(one.labels, one.boxes.astype(int)):
@@ -215,8 +220,8 @@ def write_folder(out, counts, seed=0, size=160):
                 tree.SubElement(thing, "name").text = str(label)
                 tree.SubElement(thing, "difficult").text = "0"
                 box = tree.SubElement(thing, "bndbox")
-                for name, value in zip(("xmin", "ymin", "xmax", "ymax"), (left + 1, top + 1, right, bottom)):
-                    tree.SubElement(box, name).text = str(value)
+                for key, value in zip(("xmin", "ymin", "xmax", "ymax"), (left + 1, top + 1, right, bottom)):
+                    tree.SubElement(box, key).text = str(value)
             tree.indent(root)
-            (out / "Annotations" / f"{stem}.xml").write_bytes(tree.tostring(root))
-        (out / "ImageSets" / "Main" / f"{split}.txt").write_text("".join(f"{stem}\n" for stem in stems))
+            (folder / "Annotations" / f"{stem}.xml").write_bytes(tree.tostring(root))
+        (folder / "ImageSets" / "Main" / f"{name}.txt").write_text("".join(f"{stem}\n" for stem in stems))

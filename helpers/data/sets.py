@@ -48,20 +48,23 @@ def mnist5k() -> Arrays:
     return np.ascontiguousarray(table[:, :-1]).reshape(-1, 28, 28), table[:, -1].astype(np.int64)
 
 
-def split_digits(images: np.ndarray, labels: np.ndarray, per_class: int, test: int, seed: int) -> tuple[Arrays, Arrays]:
-    """(images, labels) to train on, `per_class` of each class, and `test` others, the same share of each class.
+def split_digits(*sizes: int, seed: int, per_class: bool = False) -> list[Arrays]:
+    """Parts of MNIST-5k that share no digit: for each size (images (n, 28, 28) uint8, labels (n,) int64).
 
-    Images (N, ...), labels (N,); the training images in random order within a class, the classes one after the other.
-    Drawn by `seed`.
+    sizes      digits in each part, in the random order of `seed`; at most 5,000 together
+    per_class  the sizes count digits of each class (at most 500 together); a part is ordered by class
     """
     import numpy as np
 
-    from helpers.data.images import split
-
-    pool, test_rows = split(labels, test / len(labels), seed)
-    pool = np.random.default_rng(seed).permutation(pool)
-    rows = np.concatenate([pool[labels[pool] == c][:per_class] for c in np.unique(labels)])
-    return (images[rows], labels[rows]), (images[test_rows], labels[test_rows])
+    images, labels = mnist5k()
+    order = np.random.default_rng(seed).permutation(len(labels))
+    groups = [order[labels[order] == digit] for digit in range(10)] if per_class else [order]
+    if sum(sizes) > (most := min(map(len, groups))):
+        unit = " of each class" if per_class else ""
+        raise UserError(f"MNIST-5k has {most:,} digits{unit}; got a split into {' + '.join(map(str, sizes))}")
+    ends = np.cumsum(sizes)
+    rows = [np.concatenate([group[end - n : end] for group in groups]) for n, end in zip(sizes, ends)]
+    return [(images[chosen], labels[chosen]) for chosen in rows]
 
 
 def photographs() -> dict[str, np.ndarray]:

@@ -23,14 +23,14 @@ Size = Annotated[int, typer.Option("--size", min=32, help="Side of the square pi
 
 def _load(data, size, seed, only_33=False, which="both"):
     """(train, valid, class names) of --data, as data sets of uint8 pictures; one of the first two with `which`."""
-    from helpers.data.images import PictureFolder, class_folder
+    from helpers.data.images import ImageItems, class_folder
     from helpers.data.leaves.render import CLASSES, folders
 
     kind, path = cli.kind_and_path(data, KINDS)
     if kind == "folder":
         train, valid, classes = class_folder(path, seed=seed, classes=folders if only_33 else None)
         parts = [
-            PictureFolder(items, size).cached() if which in ("both", name) else None
+            ImageItems(items, size).cached() if which in ("both", name) else None
             for name, items in (("train", train), ("valid", valid))
         ]
         return *parts, classes
@@ -188,7 +188,7 @@ def evaluate_(
     from helpers.course.claims import proportion
     from helpers.course.classify import classify
     from helpers.course.training import evaluate
-    from helpers.data.images import PictureFolder, folder_items
+    from helpers.data.images import ImageItems, folder_items
 
     model, config = load_classifier(weights)
     kind, path = cli.kind_and_path(data, KINDS)
@@ -197,7 +197,7 @@ def evaluate_(
     if split == "test":
         if kind != "folder":
             raise UserError("--split test needs folder:PATH with PATH/test/CLASS/*")
-        part = PictureFolder(folder_items(Path(path) / "test", config["classes"]), config["size"]).cached()
+        part = ImageItems(folder_items(Path(path) / "test", config["classes"]), config["size"]).cached()
     else:
         seed = config["seed"] if seed is None else seed  # another split would hold pictures that it was trained on
         train, valid, classes = _load(data, config["size"], seed, only_33, which=split)

@@ -13,7 +13,7 @@ from helpers.course.batches import Tensors
 from helpers.course.classify import classify
 from helpers.course.training import evaluate
 from helpers.data import leaves, sets, store
-from helpers.data.images import PictureFolder, class_folder, split
+from helpers.data.images import ImageItems, class_folder, split
 from helpers.transfer.model import Classifier, blocks
 from helpers.transfer.train import train_classifier
 
@@ -35,7 +35,7 @@ def plant_sets(seed=0, size=SIZE):
     """
     parts = class_folder(store.fetch("plantvillage"), seed=seed, classes=leaves.folders)[:2]
     rng = np.random.default_rng(seed)
-    return tuple(PictureFolder([items[i] for i in rng.permutation(len(items))], size).cached() for items in parts)
+    return tuple(ImageItems([items[i] for i in rng.permutation(len(items))], size).cached() for items in parts)
 
 
 def digit_set(per_class, seed, test=500):

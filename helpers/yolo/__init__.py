@@ -1,8 +1,8 @@
 """Lecture 08, from classification to YOLO: boxes, grids, losses, detectors and their scores.
 
-Notebook: notebooks/08_yolo.ipynb. A photograph goes through `scene_set` or `data.voc`, `train`, `model`, `grid`,
-`loss`, `detect` and `average_precision`; `darknet` reads and writes the networks of the C program; `v1`, `tasks`,
-`shifts` and `receptive_field` are topics of the lecture; `experiments` holds the recorded runs, `cli` the command.
+Notebook: notebooks/08_yolo.ipynb. An image goes through `scene_set` or `data.voc`, `train`, `model`, `grid`, `loss`,
+`detect` and `average_precision`; `darknet` reads and writes the networks of the C program; `v1`, `tasks`, `shifts`,
+`anchors` and `receptive_field` are topics of the lecture; `experiments` holds the recorded runs, `cli` the command.
 """
 
 import lazy_loader
@@ -10,9 +10,11 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submodules=[
+        "anchors",
         "average_precision",
         "boxes",
         "cli",
+        "darknet",
         "detect",
         "experiments",
         "figures",
@@ -25,10 +27,12 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "tasks",
         "train",
         "v1",
-        "darknet",
     ],
     submod_attrs={
+        "detect": ["detect_batch", "detect_dataset", "postprocess"],
         "grid": ["decode_v1", "decode_v2", "decode_v3", "is_object", "split", "targets"],
-        "loss": ["loss_v2", "loss_v3"],
+        "loss": ["loss_v3"],
+        "scene_set": ["SceneSet"],
+        "train": ["train_detector"],
     },
 )

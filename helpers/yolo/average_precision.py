@@ -138,7 +138,7 @@ def evaluate(detections, truths, thresholds=THRESHOLDS, areas=AREAS, max_detecti
     Raises UserError for lists of different length and boxes that are not numbers.
     """
     detections, truths = _checked(detections, truths)
-    thresholds, most = np.asarray(thresholds, dtype=np.float64), max(max_detections)
+    thresholds = np.asarray(thresholds, dtype=np.float64)
     labels = np.unique(np.concatenate([x["labels"] for x in detections + truths] or [np.zeros(0, dtype=int)]))
     low, high = np.array(list(areas.values()), dtype=np.float64).T[..., None]  # (A, 1): ignore is (A, M)
     shape = len(labels), len(areas), len(max_detections)
@@ -150,7 +150,7 @@ def evaluate(detections, truths, thresholds=THRESHOLDS, areas=AREAS, max_detecti
         n_truth = np.zeros(len(areas), dtype=int)
         for found, truth in zip(detections, truths):
             found, truth = _of(found, label), _of(truth, label)
-            best = np.argsort(-found["scores"], kind="stable")[:most]
+            best = np.argsort(-found["scores"], kind="stable")[: max(max_detections)]
             boxes = found["boxes"][best]
             ignore = (truth["area"] < low) | (truth["area"] > high) | truth["ignore"] | truth["crowd"]
             index = match(overlaps(boxes, truth["boxes"], truth["crowd"]), ignore, truth["crowd"], thresholds)
@@ -176,6 +176,23 @@ def evaluate(detections, truths, thresholds=THRESHOLDS, areas=AREAS, max_detecti
                     scores[t, :, k, a, d] = np.append(score[counted], 0.0)[at]
                     recall[t, k, a, d] = r[-1] if len(r) else 0.0
     return Evaluation(labels, precision, scores, recall, thresholds, tuple(areas), tuple(max_detections))
+
+
+def evaluate_dataset(found, data):
+    """COCO's numbers of detections in a data set, and under "classes" those of each: {name: {"map", "map50", "n"}}."""
+    truths = data.truths()
+    result = evaluate(found, truths)
+    counted = np.concatenate([t["labels"][~t["ignore"]] if "ignore" in t else t["labels"] for t in truths])
+    classes = {}
+    for k, name in enumerate(data.classes):
+        n = int((counted == k).sum())
+        known = n > 0  # the AP of a class that does not occur is no number
+        classes[name] = {
+            "map": result.ap(label=k) if known else float("nan"),
+            "map50": result.ap(0.5, label=k) if known else float("nan"),
+            "n": n,
+        }
+    return result.summary() | {"classes": classes}
 
 
 # ---------------------------------------------------------------- which mistakes, and how sure
@@ -250,9 +267,9 @@ def _area(boxes):
     return np.clip(boxes[:, 2:] - boxes[:, :2], 0, None).prod(-1)
 
 
-def _of(picture, label):
-    chosen = picture["labels"] == label
-    return {name: value[chosen] for name, value in picture.items()}
+def _of(image, label):
+    chosen = image["labels"] == label
+    return {name: value[chosen] for name, value in image.items()}
 
 
 def _mean(values):
@@ -263,8 +280,8 @@ def _mean(values):
 def _checked(detections, truths):
     if len(detections) != len(truths):
         raise UserError(
-            f"detections of {len(detections)} pictures, but ground truth of {len(truths)}: "
-            "give one entry a picture, empty ones too"
+            f"got {len(detections)} lists of detections, but ground truth for {len(truths)} images: "
+            "give one entry per image, empty ones too"
         )
     return (
         [_arrays(x, i, "detections", ("scores",)) for i, x in enumerate(detections)],
@@ -272,18 +289,18 @@ def _checked(detections, truths):
     )
 
 
-def _arrays(picture, i, what, more):
-    boxes = np.asarray(picture["boxes"], dtype=np.float64).reshape(-1, 4)
-    result = {"boxes": boxes, "labels": np.asarray(picture["labels"], dtype=np.int64).reshape(-1)}
+def _arrays(image, i, what, more):
+    boxes = np.asarray(image["boxes"], dtype=np.float64).reshape(-1, 4)
+    result = {"boxes": boxes, "labels": np.asarray(image["labels"], dtype=np.int64).reshape(-1)}
     for name in more:
-        result[name] = np.asarray(picture[name], dtype=np.float64).reshape(-1)
+        result[name] = np.asarray(image[name], dtype=np.float64).reshape(-1)
     if what == "ground truth":
         for name in ("crowd", "ignore"):
-            result[name] = np.asarray(picture.get(name, np.zeros(len(boxes))), dtype=bool).reshape(-1)
-        result["area"] = np.asarray(picture.get("area", _area(boxes)), dtype=np.float64).reshape(-1)
+            result[name] = np.asarray(image.get(name, np.zeros(len(boxes))), dtype=bool).reshape(-1)
+        result["area"] = np.asarray(image.get("area", _area(boxes)), dtype=np.float64).reshape(-1)
     for name, value in result.items():
         if len(value) != len(boxes):
-            raise UserError(f"{what} of picture {i}: {len(boxes)} boxes but {len(value)} {name}")
+            raise UserError(f"{what} of image {i}: got {len(boxes)} boxes but {len(value)} {name}")
         if not np.isfinite(value).all():
-            raise UserError(f"{what} of picture {i}: {name} that are not finite numbers")
+            raise UserError(f"{what} of image {i}: {name} must be finite numbers")
     return result

@@ -14,7 +14,7 @@ import torch
 
 from helpers.course.errors import UserError
 
-# ---------------------------------------------------------------- the three ways to write a box
+# ---------------------------------------------------------------- the two ways to write a box
 
 
 def xyxy_to_cxcywh(boxes):
@@ -27,18 +27,6 @@ def cxcywh_to_xyxy(boxes):
     """(centre x, centre y, width, height) -> (left, top, right, bottom); (..., 4) -> (..., 4)."""
     x, y, w, h = boxes.unbind(-1)
     return torch.stack([x - w / 2, y - h / 2, x + w / 2, y + h / 2], -1)
-
-
-def xyxy_to_xywh(boxes):
-    """(left, top, right, bottom) -> (left, top, width, height), COCO's form; (..., 4) -> (..., 4)."""
-    left, top, right, bottom = boxes.unbind(-1)
-    return torch.stack([left, top, right - left, bottom - top], -1)
-
-
-def xywh_to_xyxy(boxes):
-    """(left, top, width, height), COCO's form, -> (left, top, right, bottom); (..., 4) -> (..., 4)."""
-    left, top, w, h = boxes.unbind(-1)
-    return torch.stack([left, top, left + w, top + h], -1)
 
 
 # ---------------------------------------------------------------- overlap
@@ -197,7 +185,7 @@ def kmeans_anchors(sizes, k, seed=0, rounds=300):
     distinct = len(sizes.unique(dim=0))
     if not 1 <= k <= distinct:
         raise UserError(
-            f"{k} anchors asked for, but there are {distinct} different box sizes: choose between 1 and {distinct}"
+            f"the number of anchors must be between 1 and {distinct}, the number of different box sizes; got {k}"
         )
     generator = torch.Generator().manual_seed(seed)
     anchors = sizes[torch.randint(len(sizes), (1,), generator=generator)]  # (1, 2)

@@ -1,4 +1,4 @@
-"""`python -m helpers yolo ...`: lecture 08's detector on scenes or on pictures of your own."""
+"""`python -m helpers yolo ...`: lecture 08's detector on scenes or on images of your own."""
 
 import json
 from pathlib import Path
@@ -13,7 +13,7 @@ from helpers.course.errors import UserError
 
 app = typer.Typer(no_args_is_help=True, help="YOLO: train, evaluate, use and export an object detector.")
 KINDS = {"scenes": "scenes", "voc": "voc:PATH"}
-SPLITS = {"train": "train", "val": "valid", "valid": "valid", "test": "test"}  # as `scenes` calls them
+SPLITS = {"train": "train", "valid": "valid", "val": "valid", "test": "test"}  # as spelled here: as called in code
 SCENES = {"train": 8000, "valid": 400, "test": 1000}
 
 Data = Annotated[
@@ -29,7 +29,7 @@ def _strides(text):
     try:
         return tuple(int(s) for s in text.split(","))
     except ValueError:
-        raise UserError(f"--strides {text} is no list such as 8,16") from None
+        raise UserError(f"--strides must be a comma-separated list such as 8,16; got {text!r}") from None
 
 
 def _data(data, split, size, classes=None, seed=0, scenes=None, multiple=32):
@@ -39,13 +39,13 @@ def _data(data, split, size, classes=None, seed=0, scenes=None, multiple=32):
 
     kind, path = cli.kind_and_path(data, KINDS)
     if split not in SPLITS:
-        raise UserError(f"--split {split} is not one of train, val, test")
+        raise UserError(f"--split must be train, val or test; got {split!r}")
     split = SPLITS[split]
     if kind == "scenes":
         side = size if isinstance(size, int) else size[1]
         part = SceneSet(scenes or SCENES[split], split, side, seed if split == "train" else 0)
     else:
-        part = VocSet(path, "val" if split == "valid" else split, size, classes, seed, multiple)
+        part = VocSet(path, split, size, classes, seed, multiple)
     cli.note(part.summary)
     return part
 
@@ -116,21 +116,24 @@ def train(
     from helpers.course.devices import engine
     from helpers.course.experiments import versions
     from helpers.course.files import write_atomically
-    from helpers.yolo import train as yolo_train
+    from helpers.yolo.average_precision import evaluate_dataset
+    from helpers.yolo.detect import MIRRORS, detect_dataset
     from helpers.yolo.model import make_augment
+    from helpers.yolo.train import RECIPES, save, train_detector
+    from helpers.yolo.train import check as check_settings
 
     cli.fresh(out, resume)
     kind, _ = cli.kind_and_path(data, KINDS)
-    recipe = yolo_train.RECIPES[kind]
+    recipe = RECIPES[kind]
     flip, strides, size = flip or recipe["flip"], _strides(strides), size or recipe["size"]
-    if flip not in yolo_train.FLIPS:
-        raise UserError(f"--flip {flip} is not one of {', '.join(yolo_train.FLIPS)}")
-    yolo_train.check(strides, size, box_loss)
-    place = engine(device, precision).device  # one that is not there should not wait for the pictures
+    if flip not in MIRRORS:
+        raise UserError(f"--flip must be one of {', '.join(MIRRORS)}; got {flip!r}")
+    check_settings(strides, size, box_loss)
+    place = engine(device, precision).device  # one that is not there should not wait for the images
     started = monotonic()
     training = _data(data, "train", size, None, seed, scenes, max(strides))
-    valid = _data(data, "val", training.size, training.classes, seed)
-    model, result = yolo_train.train_detector(
+    valid = _data(data, "valid", training.size, training.classes, seed)
+    model, result = train_detector(
         training,
         valid,
         epochs=epochs or recipe["epochs"],
@@ -140,7 +143,7 @@ def train(
         ignore=ignore,
         rescore=rescore,
         anchor_iou=anchor_iou,
-        augment=make_augment(yolo_train.FLIPS[flip]),
+        augment=make_augment(flip),
         batch_size=batch_size,
         seed=seed,
         config={"data": data, "flip": flip},
@@ -154,7 +157,7 @@ def train(
         label=f"yolo on {kind}",
         **({} if lr is None else {"lr": lr}),
     )
-    scores = yolo_train.score(yolo_train.find(model.to(place), valid), valid)
+    scores = evaluate_dataset(detect_dataset(model.to(place), valid), valid)
     facts = _json(
         {
             **scores,
@@ -171,7 +174,7 @@ def train(
         }
     )
     if PartialState().is_main_process:
-        yolo_train.save(out / "model.safetensors", model)
+        save(out / "model.safetensors", model)
         how = {
             "command": shlex.join(["python", "-m", "helpers", *sys.argv[1:]]),
             "seed": seed,
@@ -210,14 +213,15 @@ def evaluate_(
 ):
     """COCO's mAP (IoU .50 to .95, 101 recalls) of a trained detector, and the AP of each class."""
     from helpers.course.devices import engine
-    from helpers.yolo import train as yolo_train
+    from helpers.yolo.average_precision import evaluate_dataset
+    from helpers.yolo.detect import detect_dataset
 
     started, model = monotonic(), load_detector(weights)
     part = _data(
         data, split, tuple(model.size), model.config["classes"], model.config["seed"] if seed is None else seed
     )
     model.to(engine(device).device)
-    scores = yolo_train.score(yolo_train.find(model, part, threshold, nms), part)
+    scores = evaluate_dataset(detect_dataset(model, part, threshold, nms), part)
     facts = _json({**scores, "n": len(part), "split": split, "seconds": monotonic() - started, "weights": str(weights)})
     if record is not None:
         _record(record, facts, model, data, Path(weights))
@@ -241,7 +245,7 @@ def _record(path, facts, model, data, weights):
         old = json.loads(path.read_text()) if path.is_file() else {"rows": []}
         known = [(r["seed"], r["split"]) for r in old["rows"]]
     except (ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{path} is no record of `yolo eval`: write to another file, or delete it") from error
+        raise UserError(f"{path} is not a record of `yolo eval`: write to another file, or delete it") from error
     row = {
         "seed": model.config["seed"],
         "split": facts["split"],
@@ -276,7 +280,7 @@ def _record(path, facts, model, data, weights):
 @app.command()
 @clear
 def detect(
-    images: Annotated[list[Path], typer.Argument(help="Picture files.")],
+    files: Annotated[list[Path], typer.Argument(metavar="IMAGES...", help="Picture files.")],
     weights: cli.Weights,
     threshold: Threshold = 0.25,
     nms: Nms = 0.55,
@@ -293,18 +297,17 @@ def detect(
     from helpers.course.files import write_atomically
     from helpers.data.images import read_image
     from helpers.data.voc import boxed
-    from helpers.yolo.model import predict
-    from helpers.yolo.train import in_picture, mirrors
+    from helpers.yolo.detect import detect_batch, to_image
 
     model = load_detector(weights)
     model.to(engine(device).device)
     if out is not None and out.exists() and not out.is_dir():
         raise UserError(f"--out {out} is a file: choose a folder")
-    pictures = [read_image(path) for path in images]
-    found = predict(model, torch.stack([boxed(p, model.size) for p in pictures]), threshold, nms, flip=mirrors(model))
-    found = [in_picture(one, p.shape[:2], model.size) for one, p in zip(found, pictures)]
+    images = [read_image(path) for path in files]
+    found = detect_batch(model, torch.stack([boxed(image, model.size) for image in images]), threshold, nms)
+    found = [to_image(one, image.shape[:2], model.size) for one, image in zip(found, images)]
     rows, lines = [], []
-    for path, one in zip(images, found):
+    for path, one in zip(files, found):
         objects = [
             {"class": model.config["classes"][k], "score": s, "box": box}
             for k, s, box in zip(one["labels"].tolist(), one["scores"].tolist(), one["boxes"].tolist())
@@ -316,18 +319,18 @@ def detect(
         none = f"nothing with a score of {threshold:g} or more; a lower --threshold shows more"
         lines.append(f"{path}: {listed or none}")
     if out is not None:
-        names = _names(images)
-        for row, picture, name in zip(rows, pictures, names):
-            write_atomically(out / name, _drawn(picture, row["objects"], model.config["classes"]))
+        names = _names(files)
+        for row, image, name in zip(rows, images, names):
+            write_atomically(out / name, _drawn(image, row["objects"], model.config["classes"]))
             row["drawn"] = str(out / name)
         write_atomically(out / "detections.json", json.dumps({"detections": rows}, indent=1).encode())
     cli.answer({"detections": rows}, json_, "\n".join(lines))
 
 
-def _names(images):
-    """A file name for each picture; those that would meet get a number."""
+def _names(files):
+    """A file name for each image; those that would meet get a number."""
     names = []
-    for path in images:
+    for path in files:
         name, i = f"{path.stem}.png", 2
         while name in names:
             name, i = f"{path.stem}-{i}.png", i + 1
@@ -335,8 +338,8 @@ def _names(images):
     return names
 
 
-def _drawn(picture, objects, classes):
-    """The picture (H, W, 3) with its boxes, as the bytes of a PNG."""
+def _drawn(image, objects, classes):
+    """The image (H, W, 3) with its boxes, as the bytes of a PNG."""
     import io
 
     import torch
@@ -347,19 +350,19 @@ def _drawn(picture, objects, classes):
     if objects:
         palette = [tuple(int(255 * v) for v in colormaps["tab10"](i % 10)[:3]) for i in range(len(classes))]
         boxes = torch.tensor([o["box"] for o in objects])
-        picture = (
+        image = (
             draw_bounding_boxes(
-                torch.tensor(picture).permute(2, 0, 1),
+                torch.tensor(image).permute(2, 0, 1),
                 boxes,
                 [f"{o['class']} {o['score']:.2f}" for o in objects],
                 [palette[classes.index(o["class"])] for o in objects],
-                width=max(1, round(max(picture.shape) / 300)),
+                width=max(1, round(max(image.shape) / 300)),
             )
             .permute(1, 2, 0)
             .numpy()
         )
     file = io.BytesIO()
-    Image.fromarray(picture).save(file, "PNG")
+    Image.fromarray(image).save(file, "PNG")
     return file.getvalue()
 
 

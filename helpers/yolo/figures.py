@@ -1,13 +1,14 @@
-"""Pictures of lecture 08: boxes, masks and grids on scenes; the kinds of mistakes; the confidence against the IoU."""
+"""Figures of lecture 08: boxes, masks and grids on scenes; the kinds of mistakes; the confidence against the IoU."""
 
 import numpy as np
 
-from helpers.course.plots import COLOURS, GREEN, MARKERS, RED, YELLOW, picture
+from helpers.course import plots
+from helpers.course.plots import COLOURS, GREEN, MARKERS, RED, SKY, YELLOW
 
 
 def canvas(ax, image, title=""):
-    """The picture (3, H, W), with no ticks and no grid."""
-    ax.imshow(picture(image))
+    """The image (3, H, W), with no ticks and no grid."""
+    ax.imshow(plots.image(image))
     ax.set(xticks=[], yticks=[])
     ax.set_title(title, fontsize=9)
     ax.grid(False)
@@ -46,7 +47,7 @@ def masks(ax, shapes):
 
 
 def grid(ax, side, cells):
-    """Lines of a grid of `cells` x `cells` over a picture of `side` pixels."""
+    """Lines of a grid of `cells` x `cells` over an image of `side` pixels."""
     for k in range(1, cells):
         ax.axhline(k * side / cells - 0.5, color="white", lw=0.6, alpha=0.7)
         ax.axvline(k * side / cells - 0.5, color="white", lw=0.6, alpha=0.7)
@@ -97,3 +98,62 @@ def reliability(ax, results, names):
     for i, (one, name) in enumerate(zip(results, names)):
         ax.plot(one["confidence"], one["iou"], color=COLOURS[i], marker=MARKERS[i], label=name)
     ax.set(xlabel="confidence", ylabel="mean IoU with an object of the class", xlim=(0, 1), ylim=(0, 1))
+
+
+def three_tasks(petals, kinds, named, groups, bmi, progress, line):
+    """Petals (N, 2) by the class that they were given and by their group, patients with a line: a figure.
+
+    kinds, named, groups  true, given and clustered number (N,) of each flower; bmi (M, 1) and progress (M,) of
+    patients, line a regression of one on the other
+    """
+    fig, axes = plots.use().subplots(1, 3, figsize=(9, 2.9))
+    for ax, answer, title in zip(axes, (named, groups), ("classification: labels given", "clustering: no labels")):
+        for k in range(3):
+            ax.scatter(*petals[answer == k].T, s=14, marker=MARKERS[k], color=COLOURS[k])
+        ax.set(title=title, xlabel="petal length in cm", ylabel="petal width in cm")
+    axes[0].scatter(*petals[named != kinds].T, s=70, facecolors="none", edgecolors="black")
+    axes[2].scatter(bmi, progress, s=8, color=SKY)
+    axes[2].plot([18, 42], line.predict([[18], [42]]), color=RED)
+    axes[2].set(title="regression: a trend", xlabel="body mass index", ylabel="disease after a year")
+    return fig
+
+
+def table_of(ax, values, rows, columns):
+    """Values (R, C) in 0..1 as colours and as numbers with two decimals; rows, columns: the names of the ticks."""
+    ax.imshow(values, vmin=0, vmax=1, aspect="auto")
+    ax.set_xticks(range(len(columns)), columns)
+    ax.set_yticks(range(len(rows)), rows)
+    ax.grid(False)
+    for i, j in np.ndindex(values.shape):
+        colour = "white" if values[i, j] < 0.6 else "black"
+        ax.text(j, i, f"{values[i, j]:.2f}", ha="center", va="center", fontsize=8, color=colour)
+
+
+def ends_of_v1(record):
+    """Average precision of the arms of the record `yolo-v1`, digits found and read or found: a figure."""
+    arms = record.data["arms"]
+    fig, ax = plots.use().subplots(figsize=(6.6, 2.8))
+    plots.bars(
+        ax,
+        arms,
+        [[record[arm, metric] for arm in arms] for metric in ("map50", "place")],
+        names=("digits found and read: mAP50", "digits found: AP50"),
+    )
+    ax.set(xlabel="average precision on new scenes", xlim=(-0.03, 1))
+    ax.legend(loc="upper left", bbox_to_anchor=(1, 1), fontsize=8)
+    return fig
+
+
+def by_class(classes):
+    """AP50 and mAP of each class as bars; classes {name: {"map50", "map", "n"}}, the best first: a figure."""
+    names = sorted(classes, key=lambda name: -classes[name]["map50"])
+    fig, ax = plots.use().subplots(figsize=(6, 2.4))
+    for i, (metric, label) in enumerate((("map50", "AP at IoU 0.5"), ("map", "mean over ten thresholds"))):
+        heights = [classes[name][metric] for name in names]
+        bars = ax.barh(np.arange(len(names)) + 0.4 * i - 0.2, heights, 0.38, color=COLOURS[i], label=label)
+        ax.bar_label(bars, fmt="%.2f", padding=2, fontsize=8)
+    ax.set_yticks(range(len(names)), [f"{name} ({classes[name]['n']})" for name in names])
+    ax.invert_yaxis()
+    ax.set(xlim=(0, 1.1), xlabel="average precision")
+    ax.legend(loc="upper left", bbox_to_anchor=(1, 1), fontsize=8)
+    return fig

@@ -1,4 +1,4 @@
-"""YOLO: how boxes are coded in a grid, what the network is told, its loss, and the way back to boxes.
+"""YOLO: how boxes are coded in a grid, what the network is told, and the way back to boxes.
 
 Everywhere: logits (B, A (5 + K), H, W) are a head's raw outputs for A anchors and K classes on a grid of
 H x W cells, per anchor in the order x, y, w, h, objectness, classes. Boxes are (centre x, centre y, width,
@@ -6,15 +6,14 @@ height) as fractions 0..1 of the network's input. The objects of a batch are one
 `truth` (B, T, 5) of x, y, w, h, class, T >= 1; class -1 marks an empty row.
 
 Formulas: Redmon and Farhadi, "YOLO9000" (2017) and "YOLOv3: An Incremental Improvement" (2018), and what
-their program Darknet does where the papers are silent. The losses are written so that their derivative is
-minus the `delta` that Darknet computes (tests/test_yolo.py).
+their program Darknet does where the papers are silent.
 """
 
 from typing import NamedTuple
 
 import torch
 
-from helpers.yolo.boxes import size_iou
+from helpers.yolo.boxes import size_iou, xyxy_to_cxcywh
 
 
 def split(logits, anchors):
@@ -75,10 +74,20 @@ def decode_v1(output, side, num, classes, sqrt=True):
 # ---------------------------------------------------------------- what the network is told
 
 
+def pad_truth(boxes, labels, height, width):
+    """Lists of xyxy boxes in pixels (n_i, 4) and labels (n_i,) -> `truth` (N, T, 5), see above."""
+    truth = torch.zeros(len(labels), max([1, *map(len, labels)]), 5)
+    truth[..., 4] = -1
+    for row, box, label in zip(truth, boxes, labels):
+        if len(label):
+            box = torch.as_tensor(box).float() / torch.tensor([width, height, width, height])
+            row[: len(label), :4], row[: len(label), 4] = xyxy_to_cxcywh(box), torch.as_tensor(label).float()
+    return truth
+
+
 class Targets(NamedTuple):
     present: torch.Tensor  # (B, A, H, W) bool: this anchor in this cell is responsible for an object
     box: torch.Tensor  # (B, A, H, W, 4) that object, cxcywh; where absent the anchor in mid-cell
-    owner: torch.Tensor  # (B, A, H, W) its row in `truth`; where absent 0
     classes: torch.Tensor  # (B, A, H, W, K) 0 or 1
 
 
@@ -116,9 +125,9 @@ def targets(truth, best, mask, anchors, grid, size, classes):
     mine = best[..., mask] & is_object(truth)[..., None]  # (B, T, a)
     column = (truth[..., 0] * w).long().clamp(0, w - 1)
     row = (truth[..., 1] * h).long().clamp(0, h - 1)
-    picture = torch.arange(b, device=truth.device)[:, None]
+    image = torch.arange(b, device=truth.device)[:, None]
     slot = torch.arange(a, device=truth.device)
-    cell = ((picture[..., None] * a + slot) * h + row[..., None]) * w + column[..., None]
+    cell = ((image[..., None] * a + slot) * h + row[..., None]) * w + column[..., None]
     cells = b * a * h * w
     cell = torch.where(mine, cell, cells).flatten()  # `cells`: nobody's place
     number = torch.arange(1, t + 1, device=truth.device)[:, None].expand(b, t, a).flatten()
@@ -127,12 +136,12 @@ def targets(truth, best, mask, anchors, grid, size, classes):
     present, owner = owner > 0, (owner - 1).clamp(min=0)
 
     empty = decode(truth.new_zeros(1, a, h, w, 4), anchors[mask], size)  # the anchor in mid-cell
-    box = torch.where(present[..., None], truth[picture[..., None, None], owner, :4], empty)
+    box = torch.where(present[..., None], truth[image[..., None, None], owner, :4], empty)
     label = torch.nn.functional.one_hot(truth[..., 4].long().clamp(min=0), classes).to(truth.dtype)
     many = truth.new_zeros(cells + 1, classes)
     label = label[:, :, None].expand(b, t, a, classes).reshape(-1, classes)
     many = many.scatter_reduce(0, cell[:, None].expand(-1, classes), label, "amax")
-    return Targets(present, box, owner, many[:-1].view(b, a, h, w, classes))
+    return Targets(present, box, many[:-1].view(b, a, h, w, classes))
 
 
 def offsets(box, anchors, size):

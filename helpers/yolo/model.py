@@ -1,10 +1,10 @@
-"""A small YOLO of our own: its network (a Darknet cfg), its training step, its augmentation, its boxes.
+"""A small YOLO of our own: its network (a Darknet cfg), its training step, its augmentation.
 
     cfg = small_cfg(classes=10, anchors=kmeans_anchors(sizes, 6), size=(160, 160))
     model = new(cfg)
-    truth = pad_truth(boxes, labels, 160, 160)
+    truth = grid.pad_truth(boxes, labels, 160, 160)
     fit(model, Tensors(images, truth), step=make_step(), augment=make_augment(), optimizer=..., epochs=20)
-    evaluate(predict(model, test_images), test_truths).summary()
+    evaluate(detect_batch(model, test_images), test_truths).summary()
 
 The network *is* a cfg, so that `export` only has to write it down for the C program to run it.
 """
@@ -16,12 +16,9 @@ import torch
 from torch.nn.functional import affine_grid, grid_sample
 
 from helpers.course.errors import UserError
-from helpers.yolo.boxes import xyxy_to_cxcywh
 from helpers.yolo.darknet.cfg import cfg_text
 from helpers.yolo.darknet.layers import Yolo
 from helpers.yolo.darknet.network import Darknet, write_weights
-from helpers.yolo.detect import find
-from helpers.yolo.grid import split
 from helpers.yolo.loss import loss_v3
 
 
@@ -34,11 +31,13 @@ def small_cfg(classes, anchors, size=(160, 160), width=16, strides=(8, 16), resi
     anchors = [[round(float(v), 2) for v in pair] for pair in anchors]
     if not strides or len(anchors) % len(strides) or list(strides) != sorted(2 ** round(math.log2(s)) for s in strides):
         raise UserError(
-            f"{len(anchors)} anchors for strides {tuple(strides)}: the strides must be powers of 2, "
-            "ascending, each with the same number of anchors"
+            "the strides must be ascending powers of 2, each with the same number of anchors; "
+            f"got strides {tuple(strides)} and {len(anchors)} anchors"
         )
     if any(n % strides[-1] for n in size):
-        raise UserError(f"size {size[1]} x {size[0]}: both must be multiples of the largest stride, {strides[-1]}")
+        raise UserError(
+            f"width and height must be multiples of the largest stride, {strides[-1]}; got {size[1]} x {size[0]}"
+        )
     per_head = len(anchors) // len(strides)
     sections = [("net", {"height": size[0], "width": size[1], "channels": 3})]
 
@@ -92,18 +91,6 @@ def new(cfg):
     return model
 
 
-def pad_truth(boxes, labels, height, width):
-    """Lists of xyxy boxes in pixels (n_i, 4) and labels (n_i,) -> `truth` (N, T, 5), see helpers/yolo/grid.py."""
-    most = max([1, *map(len, labels)])
-    truth = torch.zeros(len(labels), most, 5)
-    truth[..., 4] = -1
-    for row, box, label in zip(truth, boxes, labels):
-        if len(label):
-            box = torch.as_tensor(box).float() / torch.tensor([width, height, width, height])
-            row[: len(label), :4], row[: len(label), 4] = xyxy_to_cxcywh(box), torch.as_tensor(label).float()
-    return truth
-
-
 def make_step(box_loss="ciou", ignore=0.7, rescore=False, box_weight=5.0, anchor_iou=1.0):
     """The step for `training.fit`: batches are (images (B, 3, H, W) uint8, truth (B, T, 5)).
 
@@ -131,11 +118,11 @@ def make_step(box_loss="ciou", ignore=0.7, rescore=False, box_weight=5.0, anchor
     return step
 
 
-def make_augment(flip=False, zoom=1.25, shift=0.15, colour=0.3):
+def make_augment(flip="none", zoom=1.25, shift=0.15, colour=0.3):
     """`augment` for `training.fit`: zoom, stretch, move (and mirror: not digits!), tint. Boxes move along.
 
-    flip: False, True (left and right) or "both" (also upside down: for what has no up, such as cells).
-    What comes in from outside is grey. A box of which less than 40 % stays in the picture is dropped.
+    flip: "none", "horizontal" (left and right) or "both" (also upside down: for what has no up, such as cells).
+    What comes in from outside is grey. A box of which less than 40 % stays in the image is dropped.
     """
 
     def augment(batch, generator):
@@ -147,7 +134,7 @@ def make_augment(flip=False, zoom=1.25, shift=0.15, colour=0.3):
 
         both, stretch = uniform(-1, 1, 1), uniform(-1, 1, 1)
         scale = zoom**both * 1.1 ** torch.cat([stretch, -stretch], 1)  # (B, 2): x, y
-        if flip:
+        if flip != "none":
             upright = uniform(-1, 1, 1).sign() if flip == "both" else torch.ones(b, 1, device=device)
             scale = scale * torch.cat([uniform(-1, 1, 1).sign(), upright], 1)
         move = uniform(-shift, shift, 2)  # of the middle, as a fraction
@@ -166,39 +153,6 @@ def make_augment(flip=False, zoom=1.25, shift=0.15, colour=0.3):
         return images, torch.cat([(low + high) / 2, high - low, label[..., None]], -1)
 
     return augment
-
-
-# what `flip` means: the mirror images of a picture (B, 3, H, W), by the dimensions that are reversed
-MIRRORS = {False: [()], True: [(), (3,)], "both": [(), (3,), (2,), (2, 3)]}
-
-
-def mirrored(model, x, flip=False):
-    """The logits of all heads, as model(x), but the mean over the mirror images of x (B, 3, H, W), turned back.
-
-    Who has learnt from mirror images may be asked about them: four answers err less than one. Turned back, the
-    cells stand in the opposite order, and since 1 - sigma(t) = sigma(-t) the place in a cell has its sign changed.
-    """
-    answers = []
-    for dims in MIRRORS[flip]:
-        heads = [split(head, len(end.mask)).flip(dims) for head, end in zip(model(x.flip(dims)), model.heads)]
-        sign = x.new_tensor([-1 if dim in dims else 1 for dim in (3, 2)])  # of t_x, t_y
-        answers.append([torch.cat([raw[..., :2] * sign, raw[..., 2:]], -1) for raw in heads])
-    return [torch.stack(one).mean(0).movedim(-1, 2).flatten(1, 2) for one in zip(*answers)]
-
-
-def predict(model, images, threshold=0.005, nms=0.45, most=100, batch_size=64, flip=False):
-    """Detections for pictures (N, 3, H, W) uint8 of the network's size: what `evaluate` wants, see `yolo.find`.
-    flip: ask about the pictures' mirror images, too (as in `make_augment`, see `mirrored`)."""
-    model.eval()
-    return find(
-        lambda x: model.decode(mirrored(model, x, flip)),
-        images,
-        next(model.parameters()).device,
-        threshold,
-        nms,
-        most,
-        batch_size,
-    )
 
 
 def export(model, cfg, folder, names, header=None):

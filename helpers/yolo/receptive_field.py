@@ -1,4 +1,4 @@
-"""What a convolutional network sees: how far one output looks, and what a shift of the picture does to it.
+"""What a convolutional network sees: how far one output looks.
 
 receptive_field([(3, 1), (2, 2), (3, 1)])            # (kernel, stride) of each layer -> 8 pixels
 measured_field(nn.Sequential(...), channels=3)       # the same, from gradients
@@ -8,8 +8,6 @@ import torch
 from torch import nn
 
 from helpers.course.errors import UserError
-
-# ---------------------------------------------------------------- the receptive field
 
 
 def receptive_field(layers):
@@ -34,25 +32,25 @@ def kernels(model):
     ]
 
 
-def sensitivity(model, channels=3, size=64, pictures=32, seed=0):
-    """|d output / d pixel| of the output in the middle of the map, mean over random pictures: (size, size).
+def sensitivity(model, channels=3, size=64, images=32, seed=0):
+    """|d output / d pixel| of the output in the middle of the map, mean over random images: (size, size).
 
-    Max pooling passes the gradient to one pixel only, another one in another picture: hence several pictures.
+    Max pooling passes the gradient to one pixel only, another one in another image: hence several images.
     """
     generator = torch.Generator().manual_seed(seed)
-    x = torch.randn(pictures, channels, size, size, generator=generator, requires_grad=True)
+    x = torch.randn(images, channels, size, size, generator=generator, requires_grad=True)
     y = model(x)  # (N, C, H, W)
     middle = y[:, :, y.shape[2] // 2, y.shape[3] // 2]
     weights = torch.randn(middle.shape, generator=generator)  # no two channels may cancel each other
     return torch.autograd.grad((middle * weights).sum(), x)[0].abs().mean((0, 1))
 
 
-def measured_field(model, channels=3, size=64, pictures=32):
+def measured_field(model, channels=3, size=64, images=32):
     """(height, width) of the smallest box around all pixels that the middle output depends on at all."""
-    rows, columns = (sensitivity(model, channels, size, pictures) > 0).nonzero().T
+    rows, columns = (sensitivity(model, channels, size, images) > 0).nonzero().T
     field = int(rows.max() - rows.min() + 1), int(columns.max() - columns.min() + 1)
     if size in field:
-        raise UserError(f"the receptive field reaches the border of a picture of {size} pixels: take a larger one")
+        raise UserError(f"the receptive field reaches the border of an image of {size} pixels: choose a larger size")
     return field
 
 

@@ -4,7 +4,7 @@ import torch
 
 from helpers.course.batches import Tensors
 from helpers.data import scenes
-from helpers.yolo import model as yolo_model
+from helpers.yolo.grid import pad_truth
 
 
 class SceneSet(Tensors):
@@ -13,7 +13,7 @@ class SceneSet(Tensors):
     def __init__(self, n, split="train", size=160, seed=0, digits="mnist5k"):
         images, self.boxes, self.labels = scenes.dataset(n, seed, split, size, digits)
         self.images = torch.from_numpy(images)
-        self.truth = yolo_model.pad_truth(self.boxes, self.labels, size, size)
+        self.truth = pad_truth(self.boxes, self.labels, size, size)
         super().__init__(self.images, self.truth)
         self.classes, self.size, self.shapes = [str(k) for k in range(10)], (size, size), [(size, size)] * n
         self.summary = f"{n} {split} scenes of {size} x {size} pixels, {sum(map(len, self.labels))} digits"

@@ -1,21 +1,19 @@
-"""What a shift of the picture does to classifiers with ever more pooling."""
+"""What a shift of the image does to classifiers with ever more pooling."""
 
 from functools import partial
 
-import numpy as np
 import torch
 from torch import nn
 
 from helpers.course.batches import Tensors
+from helpers.course.classify import classify
 from helpers.course.errors import UserError
 from helpers.course.training import fit, predict
-from helpers.data.sets import mnist5k
-
-# ---------------------------------------------------------------- shifts
+from helpers.data.sets import split_digits
 
 
 def shifted(x, dx):
-    """Pictures (N, C, H, W) moved by dx pixels to the right (to the left if negative), zeros follow."""
+    """Images (N, C, H, W) moved by dx pixels to the right (to the left if negative), zeros follow."""
     if dx == 0:
         return x
     y = torch.zeros_like(x)
@@ -33,7 +31,7 @@ def classifier(kind, filters=16, hidden=64):
     """Features, pooling, fully connected layers: (B, 1, 28, 28) in 0..1 -> logits (B, 10).
 
     "no convolution" connects pixels at once; "no pooling" keeps the whole map; "pooling" halves it twice;
-    "pooling to one" takes each channel's maximum over the whole picture.
+    "pooling to one" takes each channel's maximum over the whole image.
     """
 
     def conv(c, d):
@@ -56,23 +54,16 @@ def classifier(kind, filters=16, hidden=64):
         ]
         side, filters = 1, 2 * filters
     else:
-        raise UserError(f"classifier '{kind}': choose {', '.join(KINDS)}")
+        raise UserError(f"a classifier must be one of {', '.join(KINDS)}; got {kind!r}")
     return nn.Sequential(
         *features, nn.Flatten(), nn.Linear(filters * side**2, hidden), nn.ReLU(), nn.Linear(hidden, 10)
     )
 
 
-def _step(model, batch):
-    x, y = batch
-    return {"loss": nn.functional.cross_entropy(model(x), y, reduction="sum")}
-
-
 def digits(n, n_test, seed):
     """n digits to train on and n_test others: (N, 1, 28, 28) in 0..1 and labels, twice."""
-    images, labels = mnist5k()
-    order = np.random.default_rng(seed).permutation(len(labels))
-    x, y = torch.from_numpy(images[order]).float()[:, None] / 255, torch.from_numpy(labels[order]).long()
-    return (x[:n], y[:n]), (x[n : n + n_test], y[n : n + n_test])
+    parts = split_digits(n, n_test, seed=seed)
+    return tuple((torch.from_numpy(x).float()[:, None] / 255, torch.from_numpy(y)) for x, y in parts)
 
 
 def train(kind, x, y, epochs, seed):
@@ -82,7 +73,7 @@ def train(kind, x, y, epochs, seed):
     fit(
         model,
         Tensors(x, y),
-        step=_step,
+        step=classify,
         optimizer=torch.optim.AdamW(model.parameters(), 2e-3),
         epochs=epochs,
         batch_size=32,
@@ -93,7 +84,7 @@ def train(kind, x, y, epochs, seed):
 
 
 def tolerance(model, test, labels):
-    """{"0 px": accuracy, ..., "4 px": that on pictures moved by 4 pixels to the right and to the left}."""
+    """{"0 px": accuracy, ..., "4 px": that on images moved by 4 pixels to the right and to the left}."""
     right = {dx: (predict(model, shifted(test, dx)).argmax(1) == labels).double().mean().item() for dx in range(-4, 5)}
     return {f"{d} px": (right[d] + right[-d]) / 2 for d in range(5)}
 

@@ -1,10 +1,10 @@
 """The first YOLO: a grid, two boxes a cell, one set of class probabilities a cell, fully connected at the end.
 
-    model = network(side=6)                              # pictures of 96 x 96 pixels
+    model = network(side=6)                              # images of 96 x 96 pixels
     fit(model, Tensors(images, truth), step=make_step(side=6), optimizer=..., epochs=...)
-    detections = predict(model, images, side=6)
+    found = detect_batch(model, images)
 
-`truth` (B, T, 5) holds x, y, w, h as fractions of the picture and the class, -1 for an empty row. The output
+`truth` (B, T, 5) holds x, y, w, h as fractions of the image and the class, -1 for an empty row. The output
 (B, S^2 (K + 5 n)) of a network with S x S cells, n boxes a cell and K classes is read by `helpers.yolo.grid.decode_v1`.
 Source: Redmon et al., "You Only Look Once", CVPR 2016, section 2; tested against what Darknet computes.
 """
@@ -16,13 +16,12 @@ from torch import nn
 
 from helpers.course.errors import UserError
 from helpers.yolo.boxes import cxcywh_to_xyxy, iou
-from helpers.yolo.detect import find
 from helpers.yolo.grid import decode_v1, is_object
 
 
 class Cells(NamedTuple):
     present: torch.Tensor  # (B, S, S) bool: an object's centre lies in this cell
-    box: torch.Tensor  # (B, S, S, 4) that object, cxcywh as fractions of the picture
+    box: torch.Tensor  # (B, S, S, 4) that object, cxcywh as fractions of the image
     label: torch.Tensor  # (B, S, S) its class
 
 
@@ -30,14 +29,14 @@ def cells(truth, side):
     """Give each cell the object whose centre lies in it; of two the first in the list, the other is lost."""
     b, t = truth.shape[:2]
     column, row = ((truth[..., :2] * side).long().clamp(0, side - 1)).unbind(-1)  # (B, T)
-    picture = torch.arange(b, device=truth.device)[:, None]
+    image = torch.arange(b, device=truth.device)[:, None]
     none = b * side * side
-    cell = torch.where(is_object(truth), (picture * side + row) * side + column, none)
+    cell = torch.where(is_object(truth), (image * side + row) * side + column, none)
     number = torch.arange(t, device=truth.device).expand(b, t)
     owner = torch.full((none + 1,), t, device=truth.device)
     owner = owner.scatter_reduce(0, cell.flatten(), number.flatten(), "amin")[:-1].view(b, side, side)
     present = owner < t
-    chosen = truth[picture[..., None], owner.clamp(max=t - 1)]  # (B, S, S, 5)
+    chosen = truth[image[..., None], owner.clamp(max=t - 1)]  # (B, S, S, 5)
     return Cells(present, chosen[..., :4], chosen[..., 4].long().clamp(min=0))
 
 
@@ -46,8 +45,8 @@ def split(output, side, num, classes):
     sizes = [side * side * n for n in (classes, num, num * 4)]
     if output.shape[1] != sum(sizes):
         raise UserError(
-            f"a grid of {side} x {side} with {num} boxes and {classes} classes has {sum(sizes)} outputs, "
-            f"not {output.shape[1]}"
+            f"a grid of {side} x {side} cells with {num} boxes and {classes} classes needs {sum(sizes)} outputs; "
+            f"got {output.shape[1]}"
         )
     probability, confidence, box = output.split(sizes, 1)
     return (
@@ -101,8 +100,20 @@ class Cellwise(nn.Module):
         return torch.cat([part.flatten(1) for part in x.movedim(1, -1).split(self.sizes, -1)], 1)
 
 
+class Network(nn.Sequential):
+    """Layers one after another, and `decode`, which reads the output of the last."""
+
+    def __init__(self, layers, side, num, classes):
+        super().__init__(*layers)
+        self.side, self.num, self.classes = side, num, classes
+
+    def decode(self, output):
+        """(B, S^2 (K + 5 n)) -> boxes (B, S^2 n, 4) cxcywh as fractions of the input, scores (B, S^2 n, K)."""
+        return decode_v1(output, self.side, self.num, self.classes)
+
+
 def network(side=6, num=2, classes=10, width=16, hidden=256, connected=True):
-    """Four convolutions of stride 2 over a picture of side * 16 pixels, then two fully connected layers that see
+    """Four convolutions of stride 2 over an image of side * 16 pixels, then two fully connected layers that see
     all of it. (B, 3, H, W) in 0..1 -> (B, side^2 (classes + 5 num)).
 
     connected=False is no YOLOv1: two convolutions stand in their place, the same weights for every cell.
@@ -126,7 +137,7 @@ def network(side=6, num=2, classes=10, width=16, hidden=256, connected=True):
     with torch.no_grad():  # at first: no class, no confidence, a box in mid-cell
         end.weight.mul_(0.1)
         end.bias.zero_()[-cells * num * 4 :].view(-1, 4).copy_(torch.tensor([0.5, 0.5, 0.45, 0.5]))
-    return nn.Sequential(*layers)
+    return Network(layers, side, num, classes)
 
 
 def make_step(side=6, num=2, classes=10):
@@ -137,17 +148,3 @@ def make_step(side=6, num=2, classes=10):
         return loss_v1(model(images.float() / 255).float(), truth, side, num, classes)
 
     return step
-
-
-def predict(model, images, side=6, num=2, classes=10, threshold=0.005, nms=0.45, most=100, batch_size=64):
-    """Detections for pictures (N, 3, H, W) uint8 of the network's size, see `yolo.find`."""
-    model.eval()
-    return find(
-        lambda x: decode_v1(model(x), side, num, classes),
-        images,
-        next(model.parameters()).device,
-        threshold,
-        nms,
-        most,
-        batch_size,
-    )

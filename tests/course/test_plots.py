@@ -108,12 +108,12 @@ def test_the_same_bytes_in_every_process(shown):
 
 def test_pictures_of_every_kind_become_what_matplotlib_draws():
     x = np.random.default_rng(0).random((3, 6, 5))
-    assert np.array_equal(plots.picture(x), x.transpose(1, 2, 0))
-    assert np.array_equal(plots.picture(torch.tensor(x, requires_grad=True)), x.transpose(1, 2, 0))
-    assert np.array_equal(plots.picture(x[:1]), x[0]) and np.array_equal(plots.picture(x[0]), x[0])
-    assert np.array_equal(plots.picture(x * 3 - 1), np.clip(x * 3 - 1, 0, 1).transpose(1, 2, 0))
+    assert np.array_equal(plots.image(x), x.transpose(1, 2, 0))
+    assert np.array_equal(plots.image(torch.tensor(x, requires_grad=True)), x.transpose(1, 2, 0))
+    assert np.array_equal(plots.image(x[:1]), x[0]) and np.array_equal(plots.image(x[0]), x[0])
+    assert np.array_equal(plots.image(x * 3 - 1), np.clip(x * 3 - 1, 0, 1).transpose(1, 2, 0))
     byte = (x * 255).astype(np.uint8)
-    assert plots.picture(byte).dtype == np.uint8 and np.array_equal(plots.picture(byte), byte.transpose(1, 2, 0))
+    assert plots.image(byte).dtype == np.uint8 and np.array_equal(plots.image(byte), byte.transpose(1, 2, 0))
 
 
 def pure(picture, colour, tolerance=4):

@@ -12,7 +12,7 @@ from PIL import Image
 
 from helpers.course.errors import UserError
 from helpers.data import images
-from helpers.data.images import EXTENSIONS, PictureFolder, class_folder, fit_square, folder_items, read_image, split
+from helpers.data.images import EXTENSIONS, ImageItems, class_folder, fit_square, folder_items, read_image, split
 from helpers.data.leaves.render import CLASSES
 
 # PlantVillage's other five: the crops with a single class
@@ -230,10 +230,10 @@ def test_what_cannot_be_read_ends_in_one_line_that_names_it(tmp_path):
     assert "replace it, or remove it" in error(text)
     empty = tmp_path / "empty.png"
     empty.touch()
-    assert "no readable picture" in error(empty)
+    assert "not a readable picture" in error(empty)
     folder = tmp_path / "folder.jpg"
     folder.mkdir()
-    assert "no readable picture" in error(folder)
+    assert "not a readable picture" in error(folder)
     assert "there is no picture" in error(tmp_path / "missing.jpg")
 
 
@@ -255,7 +255,7 @@ def test_a_decompression_bomb_is_refused_without_unpacking_it(tmp_path):
     path = tmp_path / "bomb.png"
     head = struct.pack(">IIBBBBB", 60_000, 60_000, 8, 2, 0, 0, 0)  # 60,000 x 60,000 in 60 bytes
     path.write_bytes(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", b"") + chunk(b"IEND", b""))
-    assert "too large a picture" in error(path)
+    assert "is too large" in error(path)
 
 
 @pytest.mark.filterwarnings("ignore")  # PIL warns of the damage before it gives up
@@ -387,13 +387,13 @@ def test_bad_layouts_end_in_one_line(tmp_path):
     assert "PATH/train/CLASS" in one_line("there is no folder", tmp_path / "nowhere")
     file = saved(tmp_path / "a.png", noise())
     one_line("there is no folder", file)
-    one_line("has 0 class folders", tmp_path)
+    one_line("needs two class folders or more; it has 0", tmp_path)
     tree(tmp_path / "one", {"only": names(4)})
-    one_line("has 1 class folders", tmp_path / "one")
+    one_line("needs two class folders or more; it has 1", tmp_path / "one")
     tree(tmp_path / "empty", {"a": names(4), "b": []})
     assert str(tmp_path / "empty" / "b") in one_line("holds no picture", tmp_path / "empty")
     tree(tmp_path / "more", {"train/a": names(2), "train/b": names(2), "val/a": names(1), "val/new": names(1)})
-    assert "new" in one_line("has classes that .*train lacks", tmp_path / "more")
+    assert "new" in one_line("has the class folders .*train lacks", tmp_path / "more")
     tree(tmp_path / "less", {"train/a": names(2), "train/b": names(2), "val/a": names(1)})
     assert str(tmp_path / "less" / "val" / "b") in one_line("holds no picture", tmp_path / "less")
     tree(tmp_path / "lonely", {"a": names(4), "b": names(1)})
@@ -402,7 +402,7 @@ def test_bad_layouts_end_in_one_line(tmp_path):
         folder_items(tmp_path / "test", ["a"])
 
 
-def test_other_files_are_passed_over_with_a_note(tmp_path, capsys):
+def test_other_files_are_skipped_with_a_note(tmp_path, capsys):
     tree(tmp_path, {"a": names(2), "b": [*names(2), ".hidden.png"]})
     (tmp_path / ".git").mkdir()
     (tmp_path / "readme.txt").touch()
@@ -415,7 +415,7 @@ def test_other_files_are_passed_over_with_a_note(tmp_path, capsys):
     assert classes == ["a", "b"] and len(training) == len(valid) == 2
     out, err = capsys.readouterr()
     assert out == ""
-    assert f"{tmp_path / 'a'}: passed over 1 file that" in err and f"{tmp_path / 'b'}: passed over 2 files that" in err
+    assert f"{tmp_path / 'a'}: skipped 1 file that" in err and f"{tmp_path / 'b'}: skipped 2 files that" in err
 
 
 def test_all_extensions_count_in_any_case(tmp_path):
@@ -451,7 +451,7 @@ def folder(tmp_path):
 
 
 def test_cached_holds_the_same_as_the_files(tmp_path):
-    data = PictureFolder(folder(tmp_path), 32)
+    data = ImageItems(folder(tmp_path), 32)
     kept = data.cached()
     x, y = kept.tensors
     assert len(data) == len(kept) == 5 and x.dtype == torch.uint8 and y.tolist() == [0, 0, 1, 1, 1]
@@ -468,9 +468,9 @@ def test_too_many_pictures_for_memory_stay_on_disk_with_the_same_result(tmp_path
     net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 32 * 32, 2)).double()
     step = lambda model, batch: classify(lambda x: model(x.double() / 255), batch)
     items = folder(tmp_path)
-    a = evaluate(net, PictureFolder(items, 32).cached(), step=lambda m, b: step(m, b), device="cpu", batch_size=2)
+    a = evaluate(net, ImageItems(items, 32).cached(), step=lambda m, b: step(m, b), device="cpu", batch_size=2)
     monkeypatch.setattr(images, "CACHE_BYTES", 5 * 3 * 32 * 32 - 1)
-    data = PictureFolder(items, 32)
+    data = ImageItems(items, 32)
     assert data.cached() is data
     b = evaluate(net, data, step=lambda m, b: step(m, b), device="cpu", batch_size=2)
     assert a == b and a["n"] == 5
@@ -482,14 +482,14 @@ def test_a_broken_picture_is_named_before_the_training(tmp_path, monkeypatch, ro
     items = folder(tmp_path)
     (tmp_path / "a" / "2.png").write_text("no picture")
     with pytest.raises(UserError) as caught:
-        PictureFolder(items, 32).cached()
+        ImageItems(items, 32).cached()
     message = str(caught.value)
-    assert message.startswith(f"{tmp_path / 'a' / '2.png'} is no readable picture") and "\n" not in message
+    assert message.startswith(f"{tmp_path / 'a' / '2.png'} is not a readable picture") and "\n" not in message
     assert "same for" not in message
     for name in ("b/3.jpg", "b/4.png"):
         (tmp_path / name).write_bytes(b"")
-    with pytest.raises(UserError, match=r"2.png is no readable.*; the same for .*3.jpg, .*4.png$"):
-        PictureFolder(items, 32).cached()
+    with pytest.raises(UserError, match=r"2.png is not a readable.*; the same for .*3.jpg, .*4.png$"):
+        ImageItems(items, 32).cached()
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")

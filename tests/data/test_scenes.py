@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from helpers.course.errors import UserError
-from helpers.data import scenes
+from helpers.data import scenes, sets
 
 
 @pytest.fixture(scope="module")
@@ -95,27 +95,27 @@ def test_all_classes_sizes_and_counts_occur(some):
 
 
 def test_bad_arguments_are_explained():
-    with pytest.raises(UserError, match="split 'val': choose train, valid or test"):
+    with pytest.raises(UserError, match="must be train, valid or test; got 'val'"):
         scenes.scene(0, 0, "val")
-    with pytest.raises(UserError, match="scenes of 32 pixels: at least 96"):
+    with pytest.raises(UserError, match="at least 96 pixels wide.*got 32"):
         scenes.scene(0, 0, size=32)
 
 
 def test_a_folder_of_scenes_is_read_by_torchvision_and_by_us(tmp_path):
-    """Boxes, classes and pictures come back; the oracle is torchvision's reader of Pascal VOC."""
+    """Boxes, classes and images come back; the oracle is torchvision's reader of Pascal VOC."""
     from torchvision.datasets import VOCDetection
 
     from helpers.data.voc import VocSet
 
-    counts = {"train": 6, "val": 3, "test": 2}
+    counts = {"train": 6, "valid": 3, "test": 2}
     folder = tmp_path / "VOCdevkit" / "VOC2012"
     scenes.write_folder(folder, counts, seed=4, size=96)
-    for split, stored in (("train", "train"), ("val", "valid")):
-        theirs = VOCDetection(tmp_path, year="2012", image_set=split)
+    for spelled, split in (("train", "train"), ("val", "valid")):
+        theirs = VOCDetection(tmp_path, year="2012", image_set=spelled)
         ours = VocSet(folder, split, 96, [str(k) for k in range(10)])
         assert len(theirs) == len(ours) == counts[split]
         for i, ((image, annotation), truth) in enumerate(zip(theirs, ours.truths())):
-            one = scenes.scene(i, 4, stored, 96)
+            one = scenes.scene(i, 4, split, 96)
             things = annotation["annotation"]["object"]
             assert [int(thing["name"]) for thing in things] == one.labels.tolist() == truth["labels"].tolist()
             corners = [[int(thing["bndbox"][k]) for k in ("xmin", "ymin", "xmax", "ymax")] for thing in things]
@@ -123,3 +123,17 @@ def test_a_folder_of_scenes_is_read_by_torchvision_and_by_us(tmp_path):
             assert np.abs(np.asarray(image).astype(int) - one.image.transpose(1, 2, 0)).mean() < 4
     with pytest.raises(UserError, match="not an empty folder"):
         scenes.write_folder(folder, counts)
+
+
+def test_parts_of_mnist_share_no_digit():
+    """In the order of a seed, or class by class; together they are the whole, and too much is refused."""
+    images, labels = sets.mnist5k()
+    (a, a_labels), (b, b_labels) = sets.split_digits(3000, 2000, seed=5)
+    order = np.random.default_rng(5).permutation(5000)
+    assert np.array_equal(np.concatenate([a, b]), images[order]) and np.array_equal(b_labels, labels[order[3000:]])
+    parts = sets.split_digits(350, 50, 100, seed=8, per_class=True)
+    assert [np.bincount(k).tolist() for _, k in parts] == [[350] * 10, [50] * 10, [100] * 10]
+    rows = np.concatenate([x.reshape(len(x), -1) for x, _ in parts])
+    assert len(np.unique(rows, axis=0)) == len(np.unique(images.reshape(5000, -1), axis=0))
+    with pytest.raises(UserError, match="500 digits of each class; got a split into 450 [+] 51"):
+        sets.split_digits(450, 51, seed=0, per_class=True)

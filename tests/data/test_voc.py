@@ -54,7 +54,7 @@ def test_boxes_labels_and_flags(folder):
     assert data.truth.shape == (2, 1, 5) and data.truth[0, 0].tolist() == [0.5, 0.5, 1.0, 0.75, 1]
     assert data.truth[1, 0, 4] == -1
     assert data.summary.endswith("train: 2 pictures, 2 objects of 2 classes, 1 pictures without objects, 1 difficult")
-    assert voc.VocSet(folder, "val", (64, 64), ["cat", "dog"]).labels[0].tolist() == [0]
+    assert voc.VocSet(folder, "valid", (64, 64), ["cat", "dog"]).labels[0].tolist() == [0]
 
 
 def test_boxes_outside_are_clipped_and_those_without_area_dropped(tmp_path):
@@ -140,15 +140,15 @@ def broken(folder, what):
 @pytest.mark.parametrize(
     "what, words",
     [
-        ("xml", "a.xml is no readable XML"),
+        ("xml", "a.xml is not readable XML"),
         ("no xml", "there is no annotation"),
         ("no numbers", "a.xml: object 1"),
         ("no box", "a.xml: object 1"),
         ("nan", "a.xml: object 1"),
         ("no picture", "lacks the picture a, which train"),
-        ("picture", "a.png is no readable picture"),
+        ("picture", "a.png is not a readable picture"),
         ("no folder", "JPEGImages and Annotations"),
-        ("no list", "no split 'train', only val"),
+        ("no list", "no split 'train', only valid"),
         ("empty list", "'train' of .* holds no picture"),
     ],
 )
@@ -160,8 +160,8 @@ def test_what_is_broken_is_named(folder, what, words):
 
 
 def test_strange_splits_and_classes_are_named(folder):
-    with pytest.raises(UserError, match="'valid' is not one of train, val, test"):
-        voc.VocSet(folder, "valid", (64, 64))
+    with pytest.raises(UserError, match="must be one of train, valid, test; got 'val'"):
+        voc.VocSet(folder, "val", (64, 64))
     with pytest.raises(UserError, match="classes cat, dog, which are not among horse"):
         voc.VocSet(folder, "train", (64, 64), ["horse"])
 
@@ -193,7 +193,7 @@ def test_torchvision_reads_the_same(bccd, tmp_path):
     """364 blood cell pictures less those kept back: names, sizes and corners as torchvision's reader gives them."""
     (tmp_path / "VOCdevkit").mkdir()
     (tmp_path / "VOCdevkit" / "VOC2012").symlink_to(bccd.resolve())
-    data = voc.VocSet(bccd, "val", 320)
+    data = voc.VocSet(bccd, "valid", 320)
     theirs = VOCDetection(tmp_path, "2012", "val")
     assert len(data) == len(theirs) == 87 and data.classes == ["Platelets", "RBC", "WBC"]
     objects = 0

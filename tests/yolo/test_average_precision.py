@@ -307,14 +307,31 @@ def test_calibration_by_hand():
 
 
 @pytest.mark.parametrize(
-    "change, what",
-    [({"scores": [1.0]}, "2 boxes but 1 scores"), ({"scores": [1.0, np.nan]}, "scores that are not finite")],
+    "change, what", [({"scores": [1.0]}, "2 boxes but 1 scores"), ({"scores": [1.0, np.nan]}, "scores must be finite")]
 )
 def test_bad_input_is_explained(change, what):
     good = picture((0, 1, 0.9), (5, 1, 0.8))
-    with pytest.raises(UserError, match=f"detections of picture 0: .*{what}|{what}"):
+    with pytest.raises(UserError, match=f"detections of image 0: .*{what}|{what}"):
         ap.evaluate([good | change], [good])
-    with pytest.raises(UserError, match="1 pictures, but ground truth of 0"):
+    with pytest.raises(UserError, match="1 lists of detections, but ground truth for 0"):
         ap.evaluate([good], [])
     with pytest.raises(UserError, match="0.55 was not evaluated"):
         ap.evaluate([good], [good], thresholds=[0.5]).ap(0.55)
+
+
+def test_a_data_set_is_evaluated_class_by_class():
+    """The whole is `evaluate`; a class without objects that count has no AP, and ignored objects are not counted."""
+
+    class Data:
+        classes = ["zero", "one", "two"]
+
+        def truths(self):
+            truth = {"boxes": [[0, 0, 10, 10], [20, 0, 30, 10], [40, 0, 50, 10]], "labels": [0, 1, 2]}
+            return [{k: np.array(v) for k, v in truth.items()} | {"ignore": np.array([False, False, True])}]
+
+    found = [{"boxes": [[0, 0, 10, 10], [60, 0, 70, 10]], "labels": [0, 1], "scores": [0.9, 0.8]}]
+    scores = ap.evaluate_dataset(found, Data())
+    assert scores["map50"] == ap.evaluate(found, Data().truths()).ap(0.5) == pytest.approx(0.5)
+    assert scores["classes"]["zero"] == {"map": pytest.approx(1), "map50": pytest.approx(1), "n": 1}
+    assert scores["classes"]["one"] == {"map": 0, "map50": 0, "n": 1}
+    assert scores["classes"]["two"]["n"] == 0 and np.isnan(scores["classes"]["two"]["map"])

@@ -24,6 +24,8 @@ from helpers.data import scenes
 from helpers.data.images import read_image
 from helpers.yolo import scene_set
 from helpers.yolo import train as yolo_train
+from helpers.yolo.average_precision import evaluate_dataset
+from helpers.yolo.detect import detect_dataset
 
 ROOT = Path(__file__).parents[2]
 # as many threads as here: sums in another order would end elsewhere
@@ -336,11 +338,11 @@ def test_two_processes_train_and_speak_once(folder, tmp_path):
         (("--data", "coco"), ["'coco'"]),
         (("--data", "voc"), ["needs a path"]),
         (("--data", "voc:/nowhere"), ["/nowhere"]),
-        (("--box-loss", "l1"), ["box_loss 'l1'"]),
-        (("--strides", "8;16"), ["--strides 8;16"]),
+        (("--box-loss", "l1"), ["box loss", "got 'l1'"]),
+        (("--strides", "8;16"), ["--strides must be a comma-separated list such as 8,16; got '8;16'"]),
         (("--strides", "8,12"), ["powers of 2"]),
-        (("--size", 100), ["size 100"]),
-        (("--flip", "up"), ["--flip up"]),
+        (("--size", 100), ["size", "got 100"]),
+        (("--flip", "up"), ["--flip must be one of", "got 'up'"]),
         (("--device", "cuda:99"), ["cuda:99"]),
         (("--precision", "int4"), ["int4"]),
         (("--lr", 1e9), ["lower the"]),
@@ -357,7 +359,11 @@ def test_bad_files_end_in_one_line(trained, folder, tmp_path):
     refused(here(*arguments(tmp_path / "voc", tmp_path / "run")), "val3.png")
     assert not (tmp_path / "run" / "model.safetensors").exists()
     refused(here("yolo", "eval", "--weights", tmp_path, "--data", f"voc:{folder}"), "model.safetensors")
-    refused(here("yolo", "eval", "--weights", out, "--data", f"voc:{folder}", "--split", "dev"), "--split dev")
+    refused(
+        here("yolo", "eval", "--weights", out, "--data", f"voc:{folder}", "--split", "dev"),
+        "--split must be",
+        "got 'dev'",
+    )
     refused(here("yolo", "detect", "--weights", out, tmp_path / "none.jpg"), "none.jpg")
     (tmp_path / "file").write_text("")
     picture = folder / "JPEGImages/val3.png"
@@ -428,7 +434,7 @@ def test_the_checkpoint_is_what_its_record_says_and_finds_digits():
     assert sum(p.stat().st_size for p in CHECKPOINT.iterdir()) < 3e6
     assert record["command"].startswith("python -m helpers yolo train --data scenes") and record["versions"]["torch"]
     model, some = yolo_train.load(path), scene_set.SceneSet(60, "valid")
-    scores = yolo_train.score(yolo_train.find(model, some), some)
+    scores = evaluate_dataset(detect_dataset(model, some), some)
     assert scores["map"] == pytest.approx(record["map"], abs=0.04)
     assert scores["map50"] == pytest.approx(record["map50"], abs=0.03)
 

@@ -9,9 +9,10 @@ from helpers.course.batches import Tensors
 from helpers.course.errors import UserError
 from helpers.course.training import fit
 from helpers.data import scenes
-from helpers.yolo import v1 as yolo_v1
+from helpers.yolo import v1
 from helpers.yolo.average_precision import evaluate
-from helpers.yolo.model import pad_truth
+from helpers.yolo.detect import detect_batch
+from helpers.yolo.grid import pad_truth
 
 S, N, K = 5, 2, 4
 
@@ -76,7 +77,7 @@ def loop(output, truth, coord=5.0, noobject=0.5):
 @pytest.mark.parametrize("seed", [0, 1])
 def test_loss_equals_a_loop_over_boxes(case, seed):
     output, truth = raw_output(seed), CASES[case]
-    parts = yolo_v1.loss_v1(output.double(), truth.double(), S, N, K)
+    parts = v1.loss_v1(output.double(), truth.double(), S, N, K)
     assert parts["loss"].item() == pytest.approx(loop(output, truth), rel=1e-9)
     assert parts["loss"].item() == pytest.approx(sum(parts[k].item() for k in ("box", "objectness", "class")))
 
@@ -86,8 +87,7 @@ def test_gradient_is_minus_twice_darknets_delta(tmp_path, case):
     """Darknet descends ½ (out - wanted)^2; the paper writes it without the half."""
     darknet, truth, output = Oracle(tmp_path), CASES[case], raw_output(2)
     (tmp_path / "head.cfg").write_text(
-        f"[net]\nbatch=1\nwidth=1\nheight=1\nchannels={output.shape[1]}\n[detection]\nclasses={K}\ncoords=4\nrescore=1\n"
-        f"side={S}\nnum={N}\nsoftmax=0\nsqrt=1\nobject_scale=1\nnoobject_scale=.5\nclass_scale=1\ncoord_scale=5\n"
+        f"[net]\nbatch=1\nwidth=1\nheight=1\nchannels={output.shape[1]}\n[detection]\nclasses={K}\ncoords=4\nrescore=1\nside={S}\nnum={N}\nsoftmax=0\nsqrt=1\nobject_scale=1\nnoobject_scale=.5\nclass_scale=1\ncoord_scale=5\n"
     )
     cells = np.zeros((S, S, 1 + K + 4), np.float32)  # is there one, its class, x and y in the cell
     for x, y, w, h, k in truth[0].numpy():
@@ -98,7 +98,7 @@ def test_gradient_is_minus_twice_darknets_delta(tmp_path, case):
     darknet.forward(net, output.numpy(), truth=cells, train=True)
     theirs = torch.from_numpy(darknet.delta(net, 0))
     ours = output.clone().requires_grad_()
-    yolo_v1.loss_v1(ours, truth, S, N, K)["loss"].backward()
+    v1.loss_v1(ours, truth, S, N, K)["loss"].backward()
     assert theirs.abs().max() > 0.1
     # x and y in a cell are x * S - column: for truth in float32 both lose the same digits in another order
     torch.testing.assert_close(ours.grad[0], -2 * theirs, rtol=1e-5, atol=2e-5)
@@ -106,15 +106,15 @@ def test_gradient_is_minus_twice_darknets_delta(tmp_path, case):
 
 def test_truth_written_into_the_output_has_no_loss_and_decodes_to_the_truth():
     truth = torch.cat([CASES["one"], CASES["several"]])
-    target = yolo_v1.cells(truth, S)
+    target = v1.cells(truth, S)
     inside = target.box[..., :2] * S
     box = torch.cat([inside - inside.floor(), target.box[..., 2:].sqrt()], -1)[..., None, :].expand(-1, -1, -1, N, -1)
     confidence = torch.zeros(2, S, S, N)
     confidence[..., 0] = target.present.float()  # of equal boxes the first answers
     label = torch.nn.functional.one_hot(target.label, K).float()
     output = torch.cat([label.flatten(1), confidence.flatten(1), box.flatten(1)], 1)
-    assert yolo_v1.loss_v1(output, truth, S, N, K)["loss"] < 1e-9
-    boxes, scores = yolo_v1.decode_v1(output, S, N, K)
+    assert v1.loss_v1(output, truth, S, N, K)["loss"] < 1e-9
+    boxes, scores = v1.decode_v1(output, S, N, K)
     for i, rows in enumerate(truth):
         rows = rows[rows[:, 4] >= 0]
         found = boxes[i][scores[i].amax(1) > 0.5]
@@ -123,51 +123,51 @@ def test_truth_written_into_the_output_has_no_loss_and_decodes_to_the_truth():
 
 
 def test_the_first_of_two_objects_in_a_cell_stays():
-    target = yolo_v1.cells(CASES["two in a cell"], S)
+    target = v1.cells(CASES["two in a cell"], S)
     assert target.present.sum() == 2 and target.label[0, 1, 1] == 1
 
 
 def test_wrong_size_is_named():
-    with pytest.raises(UserError, match="350 outputs, not 300"):
-        yolo_v1.split(torch.zeros(1, 300), S, N, K)
+    with pytest.raises(UserError, match="350 outputs; got 300"):
+        v1.split(torch.zeros(1, 300), S, N, K)
 
 
 def test_eight_scenes_by_heart():
     images, boxes, labels = scenes.dataset(8, 0, "train", 96)
     truths = [{"boxes": b, "labels": k} for b, k in zip(boxes, labels)]
     torch.manual_seed(0)
-    model = yolo_v1.network()
-    before = evaluate(yolo_v1.predict(model, torch.from_numpy(images)), truths).ap(0.5)
+    model = v1.network()
+    before = evaluate(detect_batch(model, torch.from_numpy(images)), truths).ap(0.5)
     data = Tensors(torch.from_numpy(images), pad_truth(boxes, labels, 96, 96))
     fit(
         model,
         data,
-        step=yolo_v1.make_step(),
+        step=v1.make_step(),
         optimizer=torch.optim.Adam(model.parameters(), 2e-3),
         epochs=200,
         batch_size=8,
         device="cpu",
     )
-    after = evaluate(yolo_v1.predict(model, torch.from_numpy(images)), truths).ap(0.5)
+    after = evaluate(detect_batch(model, torch.from_numpy(images)), truths).ap(0.5)
     assert before < 0.1 and after > 0.8
 
 
 def test_step_leaves_nothing_on_the_cpu():
-    model = yolo_v1.network().to("meta")
+    model = v1.network().to("meta")
     batch = torch.zeros(2, 3, 96, 96, dtype=torch.uint8, device="meta"), torch.zeros(2, 3, 5, device="meta")
-    assert yolo_v1.make_step()(model, batch)["loss"].device.type == "meta"
+    assert v1.make_step()(model, batch)["loss"].device.type == "meta"
 
 
 def test_the_cells_of_a_convolution_are_read_as_those_of_the_vector():
     """A column of numbers for each cell, put where section 2 of the paper has it, read by `split` and `decode_v1`."""
     cell = torch.rand(2, K + 5 * N, S, S, generator=torch.Generator().manual_seed(0))
-    probability, confidence, box = yolo_v1.split(yolo_v1.Cellwise(N, K)(cell), S, N, K)
+    probability, confidence, box = v1.split(v1.Cellwise(N, K)(cell), S, N, K)
     for row, column in ((0, 0), (1, 2), (S - 1, 0)):
         one = cell[:, :, row, column]
         assert torch.equal(probability[:, row, column], one[:, :K])
         assert torch.equal(confidence[:, row, column], one[:, K : K + N])
         assert torch.equal(box[:, row, column].flatten(1), one[:, K + N :])
-    boxes, scores = yolo_v1.decode_v1(yolo_v1.Cellwise(N, K)(cell), S, N, K)
+    boxes, scores = v1.decode_v1(v1.Cellwise(N, K)(cell), S, N, K)
     assert torch.equal(boxes.view(2, S, S, N, 4)[:, 1, 2, 0, 0], (cell[:, K + N, 1, 2] + 2) / S)
     assert torch.equal(scores.view(2, S, S, N, K)[:, 1, 2, 1], cell[:, K + 1, 1, 2, None] * cell[:, :K, 1, 2])
 
@@ -175,10 +175,10 @@ def test_the_cells_of_a_convolution_are_read_as_those_of_the_vector():
 def test_without_its_connected_end_it_moves_along_with_the_picture():
     """The same weights for every cell: away from the border a picture moved by a cell gives an answer moved by one."""
     torch.manual_seed(0)
-    model = yolo_v1.network(6, connected=False).eval()
-    assert model(torch.zeros(1, 3, 96, 96)).shape == yolo_v1.network(6)(torch.zeros(2, 3, 96, 96))[:1].shape
+    model = v1.network(6, connected=False).eval()
+    assert model(torch.zeros(1, 3, 96, 96)).shape == v1.network(6)(torch.zeros(2, 3, 96, 96))[:1].shape
     x = torch.zeros(1, 3, 96, 96)
     x[..., 40:56, 32:48] = torch.rand(3, 16, 16)
-    here, there = (yolo_v1.split(model(y), 6, 2, 10)[0] for y in (x, x.roll(16, -1)))
+    here, there = (v1.split(model(y), 6, 2, 10)[0] for y in (x, x.roll(16, -1)))
     torch.testing.assert_close(here[:, 2:4, 1:4], there[:, 2:4, 2:5], atol=1e-5, rtol=1e-4)
     assert (here[:, 2:4, 1:4] - there[:, 2:4, 1:4]).abs().max() > 1e-4

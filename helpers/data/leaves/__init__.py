@@ -9,17 +9,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submodules=["blades", "lesions"],
     submod_attrs={
-        "render": [
-            "CLASSES",
-            "DOMAINS",
-            "crop",
-            "disease",
-            "folders",
-            "render",
-            "layers",
-            "dataset",
-            "write_folder",
-            "contact_sheet",
-        ]
+        "render": ["CLASSES", "DOMAINS", "crop", "disease", "folders", "render", "layers", "dataset", "write_folder"]
     },
 )

@@ -16,16 +16,17 @@ import math
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 
 class Dice:
     """A stream of uniform numbers that is a pure function of `key`, non-negative integers."""
 
-    def __init__(self, *key):
+    def __init__(self, *key: int):
         self._bits = np.random.PCG64(np.random.SeedSequence(key))
         self._u, self._at = np.empty(0), 0
 
-    def many(self, n, lo=0.0, hi=1.0):
+    def many(self, n: int, lo: float = 0.0, hi: float = 1.0) -> np.ndarray:
         """n numbers in [lo, hi), shape (n,)."""
         if self._at + n > len(self._u):
             raw = self._bits.random_raw(max(n, 256))
@@ -34,19 +35,19 @@ class Dice:
         self._at += n
         return lo + (hi - lo) * self._u[self._at - n : self._at]
 
-    def __call__(self, lo=0.0, hi=1.0):
+    def __call__(self, lo: float = 0.0, hi: float = 1.0) -> float:
         """One number in [lo, hi)."""
         return float(self.many(1, lo, hi)[0])
 
-    def raw(self, n):
+    def raw(self, n: int) -> np.ndarray:
         """The next n words of the generator, uint64 (n,), for noise that is cheaper in whole numbers."""
         return self._bits.random_raw(n)
 
-    def count(self, lo, hi):
+    def count(self, lo: int, hi: int) -> int:
         """A whole number in lo..hi, both included."""
         return math.floor(self(lo, hi + 1))
 
-    def chance(self, p):
+    def chance(self, p: float) -> bool:
         """True with probability p."""
         return self() < p
 
@@ -54,7 +55,7 @@ class Dice:
 # ---------------------------------------------------------------------------------------------- noise
 
 
-def ramp(x, lo, hi):
+def ramp(x: np.ndarray, lo: float, hi: float) -> np.ndarray:
     """0 at lo, 1 at hi, linear between and flat outside; lo > hi gives a falling ramp."""
     return np.minimum(np.maximum((x - lo) * (1.0 / (hi - lo)), 0, dtype=np.float32), 1)
 
@@ -107,7 +108,7 @@ def _tiles(side):
     return {name: np.pad(t, (0, side), mode="wrap").astype(np.float32) for name, t in bank.items()}
 
 
-def noise(name, dice, side):
+def noise(name: str, dice: Dice, side: int) -> np.ndarray:
     """A crop of a noise tile at a random place, flipped at random, shape (side, side), about -1..1."""
     x, y, flip = int(dice() * 2 * side), int(dice() * 2 * side), dice.count(0, 7)
     crop = _tiles(side)[name][y : y + side, x : x + side]
@@ -397,7 +398,7 @@ class Blade:
     from coarse to fine, `low`, `mid`, `fine`, `grain`, all about -1..1.
     """
 
-    def __init__(self, crop, dice, side, pose, bend, wild=0.0):
+    def __init__(self, crop: str, dice: Dice, side: int, pose: tuple, bend: float, wild: float = 0.0):
         import cv2
 
         self.species, self.crop, self.side = SPECIES[crop], crop, side
@@ -452,7 +453,7 @@ class Blade:
         self.fine, self.grain = noise("fine", dice, side), noise("grain", dice, side)
         self.species = s
 
-    def px(self, points):
+    def px(self, points: np.ndarray) -> np.ndarray:
         """Leaf coordinates (..., 2) to pixels."""
         x = points[..., 0] - 0.5
         y = points[..., 1] + self._bend * x * x
@@ -473,7 +474,7 @@ class Blade:
         self.v = v - np.float32(self._bend) * u * u
         self.u = u + np.float32(0.5)
 
-    def fill(self, polygons):
+    def fill(self, polygons: np.ndarray) -> np.ndarray:
         """uint8 (S, S) mask, 0 or 1, of polygons (n, corners, 2) in leaf coordinates."""
         import cv2
 
@@ -482,7 +483,7 @@ class Blade:
             cv2.fillPoly(mask, [p], 1, cv2.LINE_8, 4)
         return mask
 
-    def points(self, dice, n, reach=0.88):
+    def points(self, dice: Dice, n: int, reach: float = 0.88) -> np.ndarray:
         """n random places on the lamina and in the picture, leaf coordinates (n, 2)."""
         if self.crop == "Grape":
             o = self.outline[(dice.many(n) * len(self.outline)).astype(int)]
@@ -495,7 +496,7 @@ class Blade:
         v = np.where(v > 0, np.interp(u, t, left) * v, np.interp(u, t, right) * -v)
         return np.stack([u, v], 1)
 
-    def surface(self, dice):
+    def surface(self, dice: Dice) -> tuple[np.ndarray, np.ndarray]:
         """The healthy leaf before light: colour, float32 (3, S, S), 0..255, and relief in pixels (S, S)."""
         s = self.species
         hue = dice(-1, 1)  # from bluish to yellowish green, leaf by leaf
@@ -525,6 +526,6 @@ class Blade:
         return colour, height.astype(np.float32)
 
 
-def planes(rgb):
+def planes(rgb: ArrayLike) -> np.ndarray:
     """A colour as float32 (3, 1, 1)."""
     return np.asarray(rgb, np.float32).reshape(3, 1, 1)

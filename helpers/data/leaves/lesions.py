@@ -10,20 +10,21 @@ real ones do. Lengths are in leaf lengths, colours RGB 0..255.
 import math
 
 import numpy as np
+from numpy.typing import ArrayLike
 
-from helpers.data.leaves.blades import planes, ramp
+from helpers.data.leaves.blades import Blade, Dice, planes, ramp
 
 
 class Wound:
     """A leaf with the means to paint on it; colour (3, S, S) and height (S, S) are changed in place."""
 
-    def __init__(self, blade, colour, height, dice):
+    def __init__(self, blade: Blade, colour: np.ndarray, height: np.ndarray, dice: Dice):
         self.blade, self.colour, self.height, self.dice = blade, colour, height, dice
         self.severity = dice(0.15, 1)
         self.shade = planes(dice(0.80, 1.16) * dice.many(3, 0.95, 1.05))  # darker, redder, ...
         self.any = np.zeros_like(height)  # how sick each pixel is: lesions are matt
 
-    def blend(self, rgb, alpha, texture=0.16):
+    def blend(self, rgb: ArrayLike, alpha: np.ndarray, texture: float = 0.16) -> None:
         """Mix a colour in; texture makes it uneven."""
         b = self.blade
         alpha = alpha * b.lamina
@@ -31,25 +32,34 @@ class Wound:
         paint = self.shade * planes(rgb) * (1 + texture * (b.grain * 0.6 + b.fine))
         self.colour += (paint - self.colour) * alpha
 
-    def tint(self, gain, alpha):
+    def tint(self, gain: ArrayLike, alpha: np.ndarray) -> None:
         """Multiply the colour, so that veins and texture stay visible."""
         self.colour *= 1 + (planes(gain) - 1) * (alpha * self.blade.lamina)
 
-    def number(self, few, many):
+    def number(self, few: int, many: int) -> int:
+        """How many lesions: at least one, at most `many`, more the severer."""
         return max(1, round(few + (many - few) * self.severity * self.dice(0.6, 1)))
 
-    def sizes(self, n, lo, hi):
+    def sizes(self, n: int, lo: float, hi: float) -> np.ndarray:
         """Lesion radii (n,): many young and small, few old and large."""
         return lo + (hi - lo) * self.dice.many(n) ** 2
 
-    def places(self, n, reach=0.86, clump=0.35):
+    def places(self, n: int, reach: float = 0.86, clump: float = 0.35) -> np.ndarray:
         """Lesion centres (n, 2); part of them gather around a few of the others, as infections do."""
         p = self.blade.points(self.dice, n, reach)
         d = self.dice.many(4 * n).reshape(4, n)
         near = p[(d[0] * min(n, 3)).astype(int)] * 0.72 + p * 0.28
         return np.where((d[1] < clump)[:, None], near, p)
 
-    def blobs(self, centres, radii, corners=12, rough=0.3, long=1.0, turn=0.0):
+    def blobs(
+        self,
+        centres: np.ndarray,
+        radii: ArrayLike,
+        corners: int = 12,
+        rough: float = 0.3,
+        long: float = 1.0,
+        turn: ArrayLike = 0.0,
+    ) -> np.ndarray:
         """Irregular polygons. long = length over width, turn = angle of the long axis to the midrib."""
         n = len(centres)
         a = np.linspace(0, 2 * math.pi, corners, endpoint=False)
@@ -63,7 +73,7 @@ class Wound:
         c, s = np.cos(turn), np.sin(turn)
         return np.stack([centres[:, :1] + x * c - y * s, centres[:, 1:] + x * s + y * c], -1)
 
-    def depth(self, polygons, ragged=0.006):
+    def depth(self, polygons: np.ndarray, ragged: float = 0.006) -> np.ndarray:
         """Signed distance to the polygons' border, in leaf lengths: > 0 inside; roughened by noise."""
         import cv2
 
@@ -72,12 +82,12 @@ class Wound:
         b = self.blade
         return np.minimum(px * np.float32(1 / b.length), 1) + np.float32(ragged) * (b.fine + 0.6 * b.grain)
 
-    def pit(self, alpha, depth):
+    def pit(self, alpha: np.ndarray, depth: float) -> None:
         """Sink (or, depth < 0, raise) the surface."""
         self.height -= alpha * (self.blade.lamina * np.float32(depth * self.blade.side / 128))
 
 
-def brown(dice, dark=1.0):
+def brown(dice: Dice, dark: float = 1.0) -> np.ndarray:
     """A necrotic brown."""
     return np.array([dice(96, 128), dice(64, 86), dice(38, 56)]) * dark
 
@@ -85,7 +95,7 @@ def brown(dice, dark=1.0):
 # ---------------------------------------------------------------------------------------------- apple, cherry
 
 
-def scab(w):
+def scab(w: Wound) -> None:
     n = w.number(4, 15)
     p = w.places(n)
     d = w.depth(w.blobs(p, w.sizes(n, 0.015, 0.052), rough=0.45), ragged=0.016)
@@ -96,7 +106,7 @@ def scab(w):
     w.pit(ramp(d, -0.01, 0.02), -1.4)  # velvety, raised
 
 
-def frog_eye(w):
+def frog_eye(w: Wound) -> None:
     n = w.number(2, 9)
     p = w.places(n, 0.8, 0.2)
     d = w.depth(w.blobs(p, w.dice.many(n, 0.020, 0.046), 14, 0.12), ragged=0.003)
@@ -109,7 +119,7 @@ def frog_eye(w):
         _margin_death(w, (128, 88, 52), 0.05)
 
 
-def cedar_rust(w):
+def cedar_rust(w: Wound) -> None:
     n = w.number(3, 14)
     p = w.places(n, 0.84, 0.3)
     r = w.sizes(n, 0.013, 0.044)
@@ -124,7 +134,7 @@ def cedar_rust(w):
     w.pit(ramp(d, -0.005, 0.01), -1.0)
 
 
-def powder(w):
+def powder(w: Wound) -> None:
     b = w.blade
     n = w.number(3, 9)
     p = w.places(n, 0.8, 0.2)
@@ -139,7 +149,7 @@ def powder(w):
 # ---------------------------------------------------------------------------------------------- corn
 
 
-def grey_leaf_spot(w):
+def grey_leaf_spot(w: Wound) -> None:
     n = w.number(8, 34)
     x, y = w.places(n, 0.9, 0.3).T
     long, wide = w.dice.many(n, 0.010, 0.048), w.dice.many(n, 0.0035, 0.0085)
@@ -154,7 +164,7 @@ def grey_leaf_spot(w):
     w.pit(ramp(d, 0, 0.003), 0.6)
 
 
-def common_rust(w):
+def common_rust(w: Wound) -> None:
     n = w.number(40, 150)
     p = w.places(n, 0.92, 0.12)
     d = w.depth(w.blobs(p, w.dice.many(n, 0.0025, 0.0072), 8, 0.25, long=2.0), ragged=0.0008)
@@ -164,7 +174,7 @@ def common_rust(w):
     w.pit(ramp(d, -0.001, 0.003), -1.6)
 
 
-def northern_blight(w):
+def northern_blight(w: Wound) -> None:
     n = w.number(1, 5)
     x, y = w.places(n, 0.75, 0.1).T[..., None]
     long, wide = w.dice.many(n, 0.07, 0.20)[:, None], w.dice.many(n, 0.012, 0.026)[:, None]
@@ -182,7 +192,7 @@ def northern_blight(w):
 # ---------------------------------------------------------------------------------------------- grape
 
 
-def grape_black_rot(w):
+def grape_black_rot(w: Wound) -> None:
     n = w.number(5, 24)
     p = w.places(n, 0.86, 0.3)
     d = w.depth(w.blobs(p, w.sizes(n, 0.009, 0.029), 10, 0.15), ragged=0.003)
@@ -194,12 +204,12 @@ def grape_black_rot(w):
     w.pit(ramp(d, 0, 0.005), 0.7)
 
 
-def esca(w):
+def esca(w: Wound) -> None:
     import cv2
 
     b = w.blade
-    ribs = (ramp(b.veins, 0.62, 1) * 255).astype(np.uint8)
-    ribs = cv2.GaussianBlur(ribs, (0, 0), b.side * 0.030) * np.float32(1 / 90)
+    sharp = (ramp(b.veins, 0.62, 1) * 255).astype(np.uint8)
+    ribs = cv2.GaussianBlur(sharp, (0, 0), b.side * 0.030) * np.float32(1 / 90)
     between = ramp(ribs + 0.35 * b.near, 0.75, 0.05)  # green stays along the veins, to the margin
     outer = ramp(b.edge, 0.30, 0.02)
     stripes = between * (0.40 + 0.45 * outer) + 0.20 * b.mid + 0.50 * b.low + 0.06 * b.fine
@@ -210,7 +220,7 @@ def esca(w):
     w.pit(ramp(stripes, t, t + 0.2), 0.9)
 
 
-def isariopsis(w):
+def isariopsis(w: Wound) -> None:
     b = w.blade
     n = w.number(3, 12)
     p = w.places(n, 0.92, 0.35)
@@ -224,7 +234,7 @@ def isariopsis(w):
 # ------------------------------------------------------------------------------------ peach, pepper, potato
 
 
-def peach_spot(w):
+def peach_spot(w: Wound) -> None:
     n = w.number(6, 34)
     p = w.places(n, 0.9, 0.5)
     d = w.depth(w.blobs(p, w.sizes(n, 0.005, 0.018), 6, 0.4, long=1.2), ragged=0.002)
@@ -235,7 +245,7 @@ def peach_spot(w):
     w.blend((196, 186, 172), holes * 0.9, 0.02)
 
 
-def pepper_spot(w):
+def pepper_spot(w: Wound) -> None:
     n = w.number(8, 44)
     p = w.places(n, 0.93, 0.45)
     d = w.depth(w.blobs(p, w.sizes(n, 0.005, 0.023), 7, 0.4), ragged=0.003)
@@ -271,7 +281,7 @@ def _targets(w, n, radii, rim, pale, rings, halo):
     return d
 
 
-def early_blight(w):
+def early_blight(w: Wound) -> None:
     n = w.number(2, 9)
     rim, pale = brown(w.dice, 0.62), brown(w.dice, 1.12)
     d = _targets(w, n, w.dice.many(n, 0.026, 0.070), rim, pale, rings=0.0155, halo=0.25 + 0.5 * w.severity)
@@ -280,7 +290,7 @@ def early_blight(w):
         w.blend((190, 178, 66), ramp(w.blade.edge + 0.08 * w.blade.low, 0.10, -0.02) * 0.7, 0.08)
 
 
-def late_blight(w):
+def late_blight(w: Wound) -> None:
     b = w.blade
     n = w.number(1, 4)
     start = b.outline[(w.dice.many(n) * len(b.outline)).astype(int)]
@@ -300,7 +310,7 @@ def late_blight(w):
 # ---------------------------------------------------------------------------------------------- strawberry
 
 
-def scorch(w):
+def scorch(w: Wound) -> None:
     b = w.blade
     n = w.number(20, 90)
     p = w.places(n, 0.92, 0.35)
@@ -317,7 +327,7 @@ def scorch(w):
 # ---------------------------------------------------------------------------------------------- tomato
 
 
-def tomato_spot(w):
+def tomato_spot(w: Wound) -> None:
     n = w.number(30, 120)
     p = w.places(n, 0.95, 0.45)
     d = w.depth(w.blobs(p, w.sizes(n, 0.0035, 0.0115), 6, 0.35), ragged=0.002)
@@ -326,7 +336,7 @@ def tomato_spot(w):
     w.tint((0.9, 0.85, 0.7), ramp(w.blade.low + 0.3 * w.blade.mid, 0.2, 0.9) * w.severity)
 
 
-def mould(w):
+def mould(w: Wound) -> None:
     b = w.blade
     n = w.number(3, 11)
     p = w.places(n, 0.8, 0.3)
@@ -336,7 +346,7 @@ def mould(w):
     w.tint((1.15, 1.06, 0.8), ramp(b.low, 0, 0.8) * w.severity * 0.7)
 
 
-def septoria(w):
+def septoria(w: Wound) -> None:
     n = w.number(18, 70)
     p = w.places(n, 0.92, 0.45)
     d = w.depth(w.blobs(p, w.sizes(n, 0.0085, 0.0180), 9, 0.15), ragged=0.0022)
@@ -347,7 +357,7 @@ def septoria(w):
     w.pit(ramp(d, 0, 0.004), 0.6)
 
 
-def mites(w):
+def mites(w: Wound) -> None:
     b = w.blade
     area = ramp(0.9 * b.near + 0.7 * b.low + 0.35 * b.mid, 0.75 - 0.9 * w.severity, 1.2 - 0.7 * w.severity)
     n = w.number(160, 360)
@@ -358,7 +368,7 @@ def mites(w):
     w.blend((206, 202, 140), ramp(b.grain, 0.25, 0.75) * ramp(b.fine, -0.3, 0.5) * area * 0.6, 0.05)
 
 
-def target_spot(w):
+def target_spot(w: Wound) -> None:
     n = w.number(6, 26)
     rim, pale = brown(w.dice, 0.78), (172, 138, 96)
     d = _targets(w, n, w.sizes(n, 0.009, 0.034), rim, pale, rings=0.012, halo=0.10 * w.severity)
@@ -368,7 +378,7 @@ def target_spot(w):
     w.blend((88, 62, 40), ramp(q, -0.003, 0.002) * 0.8)
 
 
-def yellow_curl(w):
+def yellow_curl(w: Wound) -> None:
     b = w.blade
     s = 0.45 + 0.55 * w.severity
     yellow = ramp(b.edge + 0.07 * b.low + 0.04 * b.mid, 0.17 * s + 0.02, 0.02)
@@ -377,7 +387,7 @@ def yellow_curl(w):
     w.tint((1.06, 1.02, 0.84), np.full_like(b.low, s))
 
 
-def mosaic(w):
+def mosaic(w: Wound) -> None:
     b = w.blade
     s = 0.5 + 0.5 * w.severity
     patch = 0.8 * b.mid + 0.55 * b.low + 0.25 * b.fine - 0.25 * b.near
@@ -412,9 +422,9 @@ PAINTERS = {
 }
 
 
-def paint(blade, colour, height, crop, disease, dice):
+def paint(blade: Blade, colour: np.ndarray, height: np.ndarray, crop: str, disease: str, dice: Dice) -> np.ndarray:
     """Paint a disease onto colour and height, in place; returns how sick each pixel is, (S, S) in 0..1."""
     wound = Wound(blade, colour, height, dice)
     if disease != "healthy":
-        PAINTERS.get((crop, disease), PAINTERS.get(disease))(wound)
+        (PAINTERS.get((crop, disease)) or PAINTERS[disease])(wound)
     return wound.any

@@ -17,6 +17,8 @@ test.
 
 import functools
 import math
+from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 
@@ -65,17 +67,17 @@ CLASSES = [
 DOMAINS = ("lab", "field")
 
 
-def crop(name):
+def crop(name: str) -> str:
     """The crop of a class name: "Corn_(maize)___Common_rust_" -> "Corn"."""
     return name.split("___")[0].split("_")[0].rstrip(",")
 
 
-def disease(name):
+def disease(name: str) -> str:
     """The disease of a class name in words, or "healthy": "Corn_(maize)___Common_rust_" -> "Common rust"."""
     return name.split("___")[1].replace("_", " ").strip()
 
 
-def folders(class_names):
+def folders(class_names: Sequence[str]) -> list[str]:
     """The folders of a real PlantVillage tree that hold the 33 classes, in the order of `CLASSES`.
 
     Its editions spell three crops and a disease in two ways, "Corn_(maize)___Common_rust_" or "Corn___Common_rust".
@@ -114,12 +116,12 @@ def _backgrounds(side):
     photographs = data.photographs()
     scales = []
     for name, tint in BACKGROUNDS:
-        picture = np.minimum(photographs[name] * np.array(tint), 255).astype(np.uint8)
-        while min(picture.shape[:2]) >= side:  # halving is exact in whole numbers
-            if min(picture.shape[:2]) < 4 * side:
-                scales.append(np.ascontiguousarray(picture))
-            h, w = picture.shape[0] // 2 * 2, picture.shape[1] // 2 * 2
-            picture = cv2.resize(picture[:h, :w], (w // 2, h // 2), interpolation=cv2.INTER_AREA)
+        image = np.minimum(photographs[name] * np.array(tint), 255).astype(np.uint8)
+        while min(image.shape[:2]) >= side:  # halving is exact in whole numbers
+            if min(image.shape[:2]) < 4 * side:
+                scales.append(np.ascontiguousarray(image))
+            h, w = image.shape[0] // 2 * 2, image.shape[1] // 2 * 2
+            image = cv2.resize(image[:h, :w], (w // 2, h // 2), interpolation=cv2.INTER_AREA)
     return scales
 
 
@@ -141,9 +143,9 @@ def _photo(dice, side):
     import cv2
 
     bank = _backgrounds(side)
-    picture = bank[int(dice() * len(bank))]
-    y, x = (int(dice() * (n - side + 1)) for n in picture.shape[:2])
-    patch = picture[y : y + side, x : x + side]
+    image = bank[int(dice() * len(bank))]
+    y, x = (int(dice() * (n - side + 1)) for n in image.shape[:2])
+    patch = image[y : y + side, x : x + side]
     flip = dice.count(0, 3)
     patch = np.ascontiguousarray(patch[:: -1 if flip & 1 else 1, :: -1 if flip & 2 else 1])
     blur = dice(0.0, 0.022)
@@ -212,8 +214,8 @@ class Scene:
         grain = 2 * (raw[..., :1] + raw[..., 1:2]) + raw[..., 2:5] + raw[..., 5:8] - 3 * 255
         self.grain = grain * np.int16(self.noise) // 512
 
-    def photograph(self, colour, height, sick):
-        """Colour (3, S, S) and relief (S, S) of the leaf to a picture, uint8 (S / 2, S / 2, 3)."""
+    def photograph(self, colour: np.ndarray, height: np.ndarray, sick: np.ndarray) -> np.ndarray:
+        """Colour (3, S, S) and relief (S, S) of the leaf to an image, uint8 (S / 2, S / 2, 3)."""
         import cv2
 
         blade = self.blade
@@ -223,18 +225,18 @@ class Scene:
         shade = np.maximum(np.minimum(1 + self.strength * slope, 1.55), 0.45)
         shine = np.float32(blade.species.gloss) * ramp(shade, 1.02, 1.5) * (1 - np.float32(0.7) * sick)
         lit = colour * shade + shine * planes((92, 98, 96))
-        picture = self.back + (lit - self.back) * blade.alpha
+        image = self.back + (lit - self.back) * blade.alpha
         if self.flecks is not None:
-            picture *= self.flecks
+            image *= self.flecks
         for green, alpha in self.grass:
-            picture += (green - picture) * alpha
-        picture = (picture * self.gains - 128) * self.contrast + self.lift
-        picture = np.rint(np.minimum(np.maximum(picture, 0), 255)).astype(np.uint8)
+            image += (green - image) * alpha
+        image = (image * self.gains - 128) * self.contrast + self.lift
+        image = np.rint(np.minimum(np.maximum(image, 0), 255)).astype(np.uint8)
         half = self.side // 2
-        picture = cv2.resize(cv2.merge(list(picture)), (half, half), interpolation=cv2.INTER_AREA)
+        image = cv2.resize(cv2.merge(list(image)), (half, half), interpolation=cv2.INTER_AREA)
         if self.blur > 0.25:
-            picture = cv2.GaussianBlur(picture, (3, 3), self.blur)
-        return np.minimum(np.maximum(picture + self.grain, 0), 255).astype(np.uint8)
+            image = cv2.GaussianBlur(image, (3, 3), self.blur)
+        return np.minimum(np.maximum(image + self.grain, 0), 255).astype(np.uint8)
 
 
 def _form(blade, dice, curl):
@@ -293,13 +295,13 @@ def _checked(cls, seed, domain, size, index):
     return int(cls)
 
 
-def render(cls, seed, domain="lab", size=64, index=0):
+def render(cls: int | str, seed: int, domain: str = "lab", size: int = 64, index: int = 0) -> np.ndarray:
     """Picture `index` of a class (number or name) under a seed: uint8 (size, size, 3), RGB."""
     _, scene, colour, height, infect = _stage(cls, seed, domain, size, index)
     return scene.photograph(colour, height, infect())
 
 
-def layers(cls, seed, domain="lab", size=64, index=0):
+def layers(cls: int | str, seed: int, domain: str = "lab", size: int = 64, index: int = 0) -> dict[str, np.ndarray]:
     """The same picture with its truth, a dict of arrays.
 
     image    uint8 (size, size, 3), equal to render(...)
@@ -328,14 +330,14 @@ def layers(cls, seed, domain="lab", size=64, index=0):
 # ---------------------------------------------------------------------------------------------- many pictures
 
 
-def dataset(per_class, seed, domain="lab", size=64):
+def dataset(per_class: int, seed: int, domain: str = "lab", size: int = 64) -> tuple[np.ndarray, np.ndarray]:
     """(images, labels): uint8 (N, 3, size, size) RGB and int64 (N,), N = 33 per_class.
 
     Interleaved: picture 0 of all 33 classes, then picture 1 of all, ..., so that labels = arange(N) % 33,
     every prefix of 33 k pictures is balanced, and a smaller data set is the beginning of a larger one.
     """
     if per_class < 1:
-        raise UserError(f"per_class is {per_class}: ask for at least one picture a class")
+        raise UserError(f"per_class must be at least 1; got {per_class}")
     n = len(CLASSES)
     images = np.empty((per_class * n, 3, size, size), np.uint8)
     for k in track(range(per_class * n), "leaves"):
@@ -343,36 +345,24 @@ def dataset(per_class, seed, domain="lab", size=64):
     return images, np.arange(per_class * n, dtype=np.int64) % n
 
 
-def write_folder(out, per_class, seed, domain="lab", size=128, valid=0.25):
+def write_folder(
+    out: str | Path, per_class: int, seed: int, domain: str = "lab", size: int = 128, valid: float = 0.25
+) -> tuple[int, int]:
     """An ImageFolder tree: out/train/CLASS/*.png and, the last `valid` of each class, out/val/CLASS.
 
     Returns (number of training pictures, number of validation pictures). Refuses a folder that is not empty.
     """
     import cv2
 
-    out = files.empty_folder(out)
+    root = Path(files.empty_folder(out))
     _checked(0, seed, domain, size, 0)
     if per_class < 2:
-        raise UserError(f"per_class is {per_class}: at least two, one to train and one to validate")
+        raise UserError(f"per_class must be at least two, one to train and one to validate; got {per_class}")
     held = min(max(1, round(valid * per_class)), per_class - 1)
     for c, name in enumerate(CLASSES):
         for i in range(per_class):
-            folder = out / ("val" if i >= per_class - held else "train") / name
+            folder = root / ("val" if i >= per_class - held else "train") / name
             folder.mkdir(parents=True, exist_ok=True)
             ok, png = cv2.imencode(".png", render(c, seed, domain, size, i)[..., ::-1])
             (folder / f"{domain}_{seed}_{i:04d}.png").write_bytes(png.tobytes())
     return len(CLASSES) * (per_class - held), len(CLASSES) * held
-
-
-def contact_sheet(each=4, seed=0, domain="lab", size=128, classes=None, columns=3):
-    """`each` pictures of every class (or of those given), `columns` classes a row: uint8 (H, W, 3)."""
-    names = CLASSES if classes is None else list(classes)
-    strips = [np.concatenate([render(name, seed, domain, size, i) for i in range(each)], 1) for name in names]
-    gap = np.full((size, 6, 3), 255, np.uint8)
-    blank = np.full_like(strips[0], 255)
-    rows = []
-    for k in range(0, len(strips), columns):
-        row = strips[k : k + columns] + [blank] * (columns - len(strips[k : k + columns]))
-        rows.append(np.concatenate([part for strip in row for part in (strip, gap)][:-1], 1))
-        rows.append(np.full((6, rows[0].shape[1], 3), 255, np.uint8))
-    return np.concatenate(rows[:-1])

@@ -2,7 +2,7 @@
 
 network = Darknet("yolov3-tiny.cfg")
 read_weights(network, "yolov3-tiny.weights")
-network.detect(picture)                               # picture (3, H, W) in 0..1
+network.detect(image)                                 # image (3, H, W) in 0..1
 """
 
 from pathlib import Path
@@ -14,10 +14,10 @@ from torch import nn
 
 from helpers.course import files
 from helpers.course.errors import UserError
-from helpers.data.geometry import letterbox, unletterbox
+from helpers.data.geometry import letterbox
 from helpers.yolo.darknet import layers
 from helpers.yolo.darknet.cfg import read_cfg
-from helpers.yolo.detect import detections
+from helpers.yolo.detect import detect_batch, to_image
 
 
 class Darknet(nn.Module):
@@ -75,15 +75,13 @@ class Darknet(nn.Module):
         decoded = [head.decode(x, self.size) for head, x in zip(self.heads, heads)]
         return tuple(torch.cat(parts, 1) for parts in zip(*decoded))
 
-    @torch.no_grad()
-    def detect(self, picture, threshold=0.25, nms=0.45):
-        """Letterbox, run, decode, NMS: picture (3, H, W) in 0..1 -> {"boxes" xyxy in its pixels, "scores",
-        "labels"}. Call `eval()` first, as ever."""
+    def detect(self, image, threshold=0.25, nms=0.45):
+        """Letterbox, run, decode, NMS: image (3, H, W) in 0..1 -> {"boxes" xyxy in its pixels, "scores", "labels"}."""
         if not self.heads:
             raise UserError("this cfg has no [detection], [region] or [yolo] section: it does not find boxes")
-        boxes, scores = self.decode(self(letterbox(picture, *self.size)[None]))
-        boxes = unletterbox(boxes[0], *picture.shape[-2:], *self.size)
-        return detections(boxes, scores[0], threshold, nms)
+        x = letterbox(image, *self.size)[None]
+        (found,) = detect_batch(self, x, threshold, nms, max_detections=None)
+        return to_image(found, image.shape[-2:], self.size, cut=False)  # as Darknet itself
 
 
 # ---------------------------------------------------------------- one section -> one layer
