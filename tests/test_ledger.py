@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from helpers.course.claims import Card, Interval, interval
+from helpers.course import ledger
+from helpers.course.claims import MIME, Card, Interval, interval
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "book" / "_ext"))
 
-import bookledger as ledger  # noqa: E402
 import bookresults as results  # noqa: E402
 
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -24,7 +24,7 @@ def notebook(*cards, heading="## Part"):
         {
             "output_type": "display_data",
             "metadata": {},
-            "data": {"text/html": card._repr_html_(), "text/plain": repr(card)},
+            "data": card._repr_mimebundle_() | {"text/html": card._repr_html_(), "text/plain": repr(card)},
         }
         for card in cards
     ]
@@ -47,7 +47,7 @@ def test_a_claim_is_read_as_its_card_shows_it():
 
 def test_a_card_in_another_form_is_noticed():
     broken = notebook(Card("x", Interval(1, 1, 1, 1), 0, None, "", 1))
-    broken["cells"][1]["outputs"][0]["data"]["text/plain"] = "Claim: x, holds"
+    del broken["cells"][1]["outputs"][0]["data"][MIME]
     with pytest.raises(ValueError, match="cannot read"):
         ledger.claims(broken)
 
@@ -84,7 +84,12 @@ def test_every_claim_of_a_notebook_is_in_the_ledger(path):
     """Counted in the file's text, which the ledger does not read."""
     stored = path.read_text(encoding="utf-8")
     found = ledger.claims(json.loads(stored))
-    assert len(found) == stored.count("data-claim=") >= 5
+    assert len(found) == stored.count('<div class=\\"claim\\" ') >= 5
+    told = [line for line in re.findall(r'"(  measured .+?)"', stored) if "; needed " in line]  # the cards' own text
+    assert len(told) == len(found)
+    for claim, line in zip(found, told):
+        between = f" (95 % interval {claim.low} to {claim.high}, n = {claim.n})" if claim.low else ""
+        assert line == f"  measured {claim.value}{between}; needed {claim.bound}: holds"
     anchors = [claim.anchor for claim in found]
     assert len(set(anchors)) == len(anchors), "two claims of one lecture in the same words: their cards share one id"
 

@@ -156,7 +156,7 @@ def test_the_switch(monkeypatch):
         scale()
 
 
-@pytest.mark.parametrize("name", experiments.EXPERIMENTS)
+@pytest.mark.parametrize("name", experiments.experiments())
 def test_an_experiment_can_be_asked_for_at_full_scale(name):
     small, full = experiments.arms(name, "small"), experiments.arms(name, "full")
     assert full and all(callable(arm) for arm in full.values())

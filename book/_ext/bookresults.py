@@ -12,7 +12,7 @@ import math
 import re
 from pathlib import Path
 
-from bookledger import plain
+from helpers.course.ledger import plain
 
 META = (
     "name",

@@ -17,74 +17,30 @@ from pathlib import Path
 
 from helpers.course import files
 from helpers.course.errors import UserError
+from helpers.course.lectures import lectures
 from helpers.course.progress import bar
 
 ROOT = Path(__file__).resolve().parents[2]
 SCALES = ("tiny", "small", "full")
-# name: (module with the arms, the question that it answers)
-EXPERIMENTS = {
-    "transfer-leaves": ("helpers.transfer.experiments:strategies", "Which strategy is best at 20 pictures a class?"),
-    "transfer-rule": (
-        "helpers.transfer.experiments:rule",
-        "Does the 2x2 rule of transfer learning pick the best strategy?",
-    ),
-    "transfer-depth": (
-        "helpers.transfer.experiments:depth",
-        "How does accuracy depend on the number of frozen blocks?",
-    ),
-    "augmentation-gap": (
-        "helpers.augmentation.experiments:gap",
-        "Which augmentation helps, and with how few pictures?",
-    ),
-    "augmentation-leak": ("helpers.augmentation.experiments:leak", "How much does copying before the split flatter?"),
-    "augmentation-flip-digits": ("helpers.augmentation.experiments:digits", "What do flips do to digits?"),
-    "autoencoder-width": ("helpers.embedding.experiments:widths", "What does a code of width k hold, against PCA?"),
-    "autoencoder-denoise": (
-        "helpers.embedding.experiments:denoise",
-        "Does an autoencoder remove noise it was not shown?",
-    ),
-    "tsne-start": ("helpers.embedding.experiments:starts", "Does a PCA start keep the global structure?"),
-    "tsne-input": ("helpers.embedding.experiments:inputs", "What should t-SNE be fed, at which perplexity?"),
-    "rnn-survival": (
-        "helpers.recurrent.experiments:survival",
-        "How much gradient is left after 100 steps, before training?",
-    ),
-    "rnn-problems": ("helpers.recurrent.experiments:problems", "From which length on does a network remember nothing?"),
-    "translate": (
-        "helpers.recurrent.experiments:translation",
-        "What does attention add, by the length of the sentence?",
-    ),
-    "forecast": (
-        "helpers.recurrent.experiments:forecasting",
-        "Does an LSTM forecast share prices better than the last one?",
-    ),
-    "sentiment-ladder": ("helpers.sentiment.experiments:ladder", "Does a recurrent network beat counting words?"),
-    "sentiment-order": ("helpers.sentiment.experiments:order", "What is the order of the words worth?"),
-    "sentiment-padding": (
-        "helpers.sentiment.experiments:padding",
-        "What does it cost to read padding as if it were text?",
-    ),
-    "sentiment-nsmc": ("helpers.sentiment.experiments:korean", "Into which units should a Korean review be cut?"),
-    "sentiment-folds": (
-        "helpers.sentiment.experiments:korean_folds",
-        "How good is counting characters on Korean reviews?",
-    ),
-    "yolo-shift": ("helpers.yolo.shifts:shifts", "What does pooling do for pictures that are shifted?"),
-    "yolo-v1": ("helpers.yolo.experiments:ends", "What does the fully connected end of YOLOv1 cost?"),
-    "yolo-ablation": (
-        "helpers.yolo.experiments:ablation",
-        "Which parts of a small YOLO matter, changed one at a time?",
-    ),
-}
+
+
+def experiments() -> dict[str, tuple[str, str]]:
+    """{name: ("module:function" that gives its arms, the question that it answers)} of all lectures."""
+    return {
+        name: (f"helpers.{package}.{one.function}", one.question)
+        for package, lecture in lectures().items()
+        for name, one in lecture.experiments.items()
+    }
 
 
 def arms(name, scale):
     """{arm: function(seed)} of an experiment."""
-    if name not in EXPERIMENTS:
-        raise UserError(f"there is no experiment {name!r}; there are {', '.join(EXPERIMENTS)}")
+    known = experiments()
+    if name not in known:
+        raise UserError(f"there is no experiment {name!r}; there are {', '.join(known)}")
     if scale not in SCALES:
         raise UserError(f"scale {scale!r} is not one of {', '.join(SCALES)}")
-    module, function = EXPERIMENTS[name][0].split(":")
+    module, function = known[name][0].split(":")
     return getattr(importlib.import_module(module), function)(scale)
 
 
@@ -128,7 +84,7 @@ def run(name, seeds=3, scale="small", folder=None, jobs=1, log=None):
         raise UserError(f"{path} was measured at scale {old['scale']}: move it away, or use another --folder")
     count = max([seeds] + [r["seed"] + 1 for r in old["runs"]])  # the command names all seeds that it holds
     command = f"python -m helpers experiment {name} --seeds {count} --scale {scale}"
-    record = old | {"name": name, "question": EXPERIMENTS[name][1], "command": command, "arms": names}
+    record = old | {"name": name, "question": experiments()[name][1], "command": command, "arms": names}
     done = {(r["arm"], r["seed"]) for r in record["runs"]}
     tasks = [(arm, seed) for seed in range(seeds) for arm in names if (arm, seed) not in done]
 
