@@ -75,7 +75,12 @@ def tosses(scale):
 
 import typer
 
-app = typer.Typer(no_args_is_help=True, help="Toss a coin.")
+app = typer.Typer(name="coins", no_args_is_help=True, help="Toss a coin.")
+
+
+@app.callback()
+def coins():
+    """Toss a coin."""
 
 
 @app.command()
