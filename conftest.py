@@ -12,6 +12,7 @@ misread.
 
 import base64
 import io
+import json
 import math
 import os
 import re
@@ -148,6 +149,8 @@ if nbp:
 
         def sanitize(self, s):
             s = super().sanitize(s)
+            if isinstance(s, dict):  # a JSON output: the figures of a claim's card
+                s = json.dumps(s, sort_keys=True, ensure_ascii=False)
             if not isinstance(s, str):
                 return s
             tolerance = self.tolerance()

@@ -209,6 +209,11 @@ def run(device="cpu", rounds=15, threads=None):
     return {work: measure(calls[work], device, rounds) for work in WORK}, left_out
 
 
+def runs(results):
+    """The runs of the record: one a way and kind of work."""
+    return [{"arm": way, "work": work} | cell for work, row in results.items() for way, cell in row.items()]
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", default="cpu")
@@ -238,10 +243,15 @@ def main():
         from helpers.course.experiments import write
 
         words = " ".join(f"--{name} {facts[name]}" for name in ("device", "rounds", "threads"))
-        facts = write(
+        write(
             "bench-augmentation",
+            "Augmentation in batches, and picture by picture",
+            "augmentation",
             f"python benchmarks/augmentation.py {words} --record",
-            {"title": "Augmentation in batches, and picture by picture"} | facts,
+            runs(results),
+            {"rounds": options.rounds} | {f"{way} left out": why for way, why in left_out.items()},
+            device=options.device,
+            threads=facts["threads"],
         )
     if options.json:
         print(json.dumps(facts))

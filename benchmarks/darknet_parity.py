@@ -52,6 +52,11 @@ def run(names=NETWORKS):
     return {"networks": rows}
 
 
+def runs(result):
+    """The runs of the record: one a network."""
+    return [{"arm": name} | row for name, row in result["networks"].items()]
+
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--json", action="store_true")
@@ -61,9 +66,11 @@ if __name__ == "__main__":
     if arguments.record:
         from helpers.course.experiments import write
 
-        result = write(
+        write(
             "bench-darknet",
+            "Layer by layer, our networks against libdarknet",
+            "yolo",
             "python benchmarks/darknet_parity.py --record",
-            {"title": "Layer by layer, our networks against libdarknet"} | result,
+            runs(result),
         )
     print(json.dumps(result, indent=None if arguments.json else 1))

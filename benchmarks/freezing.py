@@ -96,6 +96,18 @@ def run(rounds=9, batch=8, side=128):
     }
 
 
+def runs(result):
+    """The runs of the record, one a kind of step, and its facts."""
+    rows = [{"arm": kind, "times faster": ratio} for kind, ratio in result["faster"].items()]
+    for row in rows:
+        if row["arm"] in result["by arithmetic"]:
+            row["by arithmetic"] = result["by arithmetic"][row["arm"]]
+        if f"rounds of {row['arm']}" in result:
+            row["times faster, by round"] = result[f"rounds of {row['arm']}"]
+    names = ("share of multiply-adds", "share of forward time", "epochs", "cached over recomputed", "cached ceiling")
+    return rows, {name: result[name] for name in (*names, "batch", "side", "rounds")}
+
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--rounds", type=int, default=9)
@@ -106,9 +118,12 @@ if __name__ == "__main__":
     if arguments.record:
         from helpers.course.experiments import write
 
-        result = write(
+        write(
             "bench-freezing",
+            "What freezing saves of a training step",
+            "transfer",
             f"python benchmarks/freezing.py --rounds {arguments.rounds} --record",
-            {"title": "What freezing saves of a training step"} | result,
+            *runs(result),
+            threads=result["threads"],
         )
     print(json.dumps(result, indent=None if arguments.json else 1))

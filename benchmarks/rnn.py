@@ -95,6 +95,18 @@ def run(device="cpu", rounds=9):
     return [row for row, _ in found], 2e-9 * rate
 
 
+def runs(results):
+    """The runs of the record: one a size and rung, and the limit of each size."""
+    rows, before = [], "times faster than the rung before"
+    for row in results:
+        size = {key: row[key] for key in ("batch", "steps", "backward")}
+        for name in RUNGS:
+            cell = {before if key.startswith("times") else key: value for key, value in row[name].items()}
+            rows.append({"arm": name} | size | cell)
+        rows.append({"arm": "limit"} | size | {"seconds": row["limit, seconds"]})
+    return rows
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", default="cpu")
@@ -121,15 +133,14 @@ def main():
 
         write(
             "bench-rnn",
+            "How fast is an LSTM layer, step by step to the library?",
+            "recurrent",
             f"python benchmarks/rnn.py --device {options.device} --rounds {options.rounds} "
             f"--threads {options.threads} --record",
-            {
-                "title": "How fast is an LSTM layer, step by step to the library?",
-                "inputs": INPUTS,
-                "hidden": HIDDEN,
-                "limit, GFLOP/s": rate,
-            }
-            | facts,
+            runs(results),
+            {"inputs": INPUTS, "hidden": HIDDEN, "limit, GFLOP/s": rate},
+            device=options.device,
+            threads=facts["threads"],
         )
     if options.json:
         print(json.dumps(facts | {"torch": torch.__version__}))

@@ -108,6 +108,20 @@ def run(rounds=9, side=320, proposals=PROPOSALS):
     }
 
 
+def runs(result):
+    """The runs of the record, one a part and number of proposals, then the ratios of each part; and its facts."""
+    spent, numbers = result["milliseconds"], list(zip(result["proposals"], result["given"]))
+    rows = [
+        {"arm": kind, "proposals": n, "given": given, "milliseconds": time}
+        for kind, times in spent.items()
+        for (n, given), time in zip(numbers, times)
+    ]
+    name = next(key for key in result if key.endswith("in every round"))
+    rows += [{"arm": kind, name: ratios} for kind, ratios in result[name].items()]
+    line = {f"line, {key}": value for key, value in result["line through the second stage"].items()}
+    return rows, line | {"side": result["side"], "rounds": result["rounds"]}
+
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--rounds", type=int, default=9)
@@ -118,9 +132,12 @@ if __name__ == "__main__":
     if arguments.record:
         from helpers.course.experiments import write
 
-        result = write(
+        write(
             "bench-stages",
+            "One stage against two: run time by the number of proposals",
+            "yolo",
             f"python benchmarks/stages.py --rounds {arguments.rounds} --record",
-            {"title": "One stage against two: run time by the number of proposals"} | result,
+            *runs(result),
+            threads=1,
         )
     print(json.dumps(result, indent=None if arguments.json else 1))

@@ -144,6 +144,17 @@ def growth(sizes, threads=2, device="cpu", iterations=300):
     return {"sizes": list(sizes), "iterations": iterations, "seconds": seconds, "exponent": fit}
 
 
+def runs(result):
+    """The runs of the record: one a way, one a way and number of points, one a way's exponent; and its facts."""
+    rows = [{"arm": way} | {key: result[key][way] for key in ("seconds", "ratio", "kl", "knn")} for way in result["kl"]]
+    grown = result["growth"]
+    for way, times in grown["seconds"].items():
+        rows += [{"arm": way, "points": n, "seconds to grow": time} for n, time in zip(grown["sizes"], times)]
+    rows += [{"arm": way, "exponent": exponent} for way, exponent in grown["exponent"].items()]
+    facts = {name: result[name] for name in ("points", "iterations", "rounds", "memory_mb")}
+    return rows, facts | {"iterations to grow": grown["iterations"]}
+
+
 def main():
     about = __doc__.split("\n\n")
     parser = argparse.ArgumentParser(description=about[0], epilog=about[2])
@@ -176,7 +187,8 @@ def main():
 
         words = [f"--{name} {options[name]}" for name in ("points", "iterations", "rounds", "threads")]
         command = f"python benchmarks/tsne.py --record {' '.join(words)} --growth {','.join(map(str, sizes))}"
-        result = write("bench-tsne", command, {"title": "t-SNE: ours, scikit-learn, openTSNE"} | result)
+        header = {name: options[name] for name in ("threads", "device")}
+        write("bench-tsne", "t-SNE: ours, scikit-learn, openTSNE", "embedding", command, *runs(result), **header)
     if as_json:
         print(json.dumps(result))
         return

@@ -131,6 +131,12 @@ def measure(python, model="yolo11n.yaml", scenes=4000, epochs=7, test=500, seeds
     return {"scenes": scenes, "test": test, "size": held.size[0], "threads": threads, "rows": rows}
 
 
+def runs(result):
+    """The runs of the record, one a detector and seed, and its facts."""
+    rows = [{"arm": row["detector"]} | {k: v for k, v in row.items() if k != "detector"} for row in result["rows"]]
+    return rows, {"training scenes": result["scenes"], "test scenes": result["test"], "size": result["size"]}
+
+
 def main():
     about = __doc__.split("\n\n")
     parser = argparse.ArgumentParser(description=about[0], epilog=about[2])
@@ -154,14 +160,14 @@ def main():
         from helpers.course.experiments import write
 
         words = " ".join(f"--{name} {value}" for name, value in options.items() if name != "python")
-        result = write(
+        write(
             "bench-ultralytics",
+            "The same CPU time: our small YOLO and the smallest of Ultralytics",
+            "yolo",
             f"python benchmarks/ultralytics.py --python PYTHON {words} --record",
-            {
-                "title": "The same CPU time: our small YOLO and the smallest of Ultralytics",
-                "seconds": sum(row["seconds"] for row in result["rows"]),
-            }
-            | result,
+            *runs(result),
+            threads=result["threads"],
+            seconds=sum(row["seconds"] for row in result["rows"]),
         )
     if as_json:
         print(json.dumps(result))

@@ -148,6 +148,18 @@ def measure(rounds=15, threads=1):
     return {"rounds": rounds, "threads": threads, "rows": rows}
 
 
+def runs(result):
+    """The runs of the record, one a task and way, with the ratio to ours and its interval; and its facts."""
+    rows = []
+    for row in result["rows"]:
+        task = {key: value for key, value in row.items() if key not in ("seconds", "ratio")}
+        for way, seconds in row["seconds"].items():
+            ratio = row["ratio"].get(way, {})
+            named = {"times ours" if key == "median" else f"times ours, {key}": x for key, x in ratio.items()}
+            rows.append({"arm": way} | task | {"seconds": seconds} | named)
+    return rows, {"rounds": result["rounds"]}
+
+
 def main():
     about = __doc__.split("\n\n")
     parser = argparse.ArgumentParser(description=about[0], epilog=about[2])
@@ -164,14 +176,14 @@ def main():
         from helpers.course.experiments import write
 
         words = f"--rounds {options.rounds} --threads {options.threads} --record"
-        result = write(
+        write(
             "bench-yolo",
+            "Speed of our NMS and of our network, beside C and C++",
+            "yolo",
             f"python benchmarks/yolo.py {words}",
-            {
-                "title": "Speed of our NMS and of our network, beside C and C++",
-                "seconds": round(time.monotonic() - start, 1),
-            }
-            | result,
+            *runs(result),
+            threads=options.threads,
+            seconds=round(time.monotonic() - start, 1),
         )
     if options.json:
         print(json.dumps(result))

@@ -130,8 +130,8 @@ def experiment(
     from helpers.course import experiments
 
     if name == "list":
-        lines = [f"{n:<20} {question}" for n, (_, question) in experiments.EXPERIMENTS.items()]
-        return cli.answer({n: q for n, (_, q) in experiments.EXPERIMENTS.items()}, json_, "\n".join(lines))
+        lines = [f"{n:<20} {question}" for n, (_, question) in experiments.experiments().items()]
+        return cli.answer({n: q for n, (_, q) in experiments.experiments().items()}, json_, "\n".join(lines))
     record = experiments.run(name, seeds, scale, folder, jobs, log=cli.epoch_line)
     summary = {"name": name, "runs": len(record["runs"]), "seconds": record["seconds"], "scale": scale}
     cli.answer(summary, json_, f"{name}: {summary['runs']} runs, {summary['seconds']} s")

@@ -532,8 +532,8 @@ def test_experiment_lists_refuses_and_reports(tmp_path, monkeypatch):
     from helpers.course import experiments
 
     status, out, _ = here("experiment", "list", "--json")
-    assert status == 0 and the_object(out).keys() == experiments.EXPERIMENTS.keys()
-    assert here("experiment", "list")[1].count("\n") == len(experiments.EXPERIMENTS)
+    assert status == 0 and the_object(out).keys() == experiments.experiments().keys()
+    assert here("experiment", "list")[1].count("\n") == len(experiments.experiments())
     refused(here("experiment", "nonsense"), "'nonsense'", "transfer-leaves")
     refused(here("experiment", "transfer-leaves", "--scale", "huge"), "'huge'", "tiny, small, full")
     monkeypatch.setattr(experiments, "arms", lambda name, scale: {"arm": lambda seed: {"accuracy": seed / 4}})

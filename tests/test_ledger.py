@@ -5,14 +5,16 @@ import re
 import sys
 from pathlib import Path
 
+import jsonschema
 import pytest
 
-from helpers.course.claims import Card, Interval, interval
+from helpers.course import ledger
+from helpers.course.claims import MIME, Card, Interval, interval
+from helpers.course.experiments import SCHEMA
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "book" / "_ext"))
 
-import bookledger as ledger  # noqa: E402
 import bookresults as results  # noqa: E402
 
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -24,7 +26,7 @@ def notebook(*cards, heading="## Part"):
         {
             "output_type": "display_data",
             "metadata": {},
-            "data": {"text/html": card._repr_html_(), "text/plain": repr(card)},
+            "data": card._repr_mimebundle_() | {"text/html": card._repr_html_(), "text/plain": repr(card)},
         }
         for card in cards
     ]
@@ -47,7 +49,7 @@ def test_a_claim_is_read_as_its_card_shows_it():
 
 def test_a_card_in_another_form_is_noticed():
     broken = notebook(Card("x", Interval(1, 1, 1, 1), 0, None, "", 1))
-    broken["cells"][1]["outputs"][0]["data"]["text/plain"] = "Claim: x, holds"
+    del broken["cells"][1]["outputs"][0]["data"][MIME]
     with pytest.raises(ValueError, match="cannot read"):
         ledger.claims(broken)
 
@@ -84,7 +86,12 @@ def test_every_claim_of_a_notebook_is_in_the_ledger(path):
     """Counted in the file's text, which the ledger does not read."""
     stored = path.read_text(encoding="utf-8")
     found = ledger.claims(json.loads(stored))
-    assert len(found) == stored.count("data-claim=") >= 5
+    assert len(found) == stored.count('<div class=\\"claim\\" ') >= 5
+    told = [line for line in re.findall(r'"(  measured .+?)"', stored) if "; needed " in line]  # the cards' own text
+    assert len(told) == len(found)
+    for claim, line in zip(found, told):
+        between = f" (95 % interval {claim.low} to {claim.high}, n = {claim.n})" if claim.low else ""
+        assert line == f"  measured {claim.value}{between}; needed {claim.bound}: holds"
     anchors = [claim.anchor for claim in found]
     assert len(set(anchors)) == len(anchors), "two claims of one lecture in the same words: their cards share one id"
 
@@ -105,16 +112,29 @@ def cells(table):
     return rows[0], rows[2:]
 
 
+HEADER = {
+    "name": "x",
+    "title": "On cells",
+    "lecture": "yolo",
+    "command": "python benchmarks/x.py",
+    "date": "2026-11-24",
+    "versions": {"torch": "2.14.1"},
+}
+
+
+def record(runs, **more):
+    whole = HEADER | more | {"arms": list(dict.fromkeys(run["arm"] for run in runs)), "runs": runs}
+    jsonschema.validate(whole, SCHEMA)
+    return whole
+
+
 def test_an_experiment_is_shown_by_its_means_and_intervals():
-    record = {
-        "arms": ["a", "b"],
-        "runs": [
-            {"arm": arm, "seed": s, "accuracy": v, "seconds": 2.0}
-            for arm, values in (("a", (0.5, 0.7)), ("b", (0.9, 0.9)))
-            for s, v in enumerate(values)
-        ],
-    }
-    head, rows = cells(results.tables(record)[0])
+    runs = [
+        {"arm": arm, "seed": s, "accuracy": v, "seconds": 2.0}
+        for arm, values in (("a", (0.5, 0.7)), ("b", (0.9, 0.9)))
+        for s, v in enumerate(values)
+    ]
+    head, rows = cells(results.tables(record(runs, scale="small"))[0])
     assert head == ["arm", "accuracy", "seeds", "seconds a run"]
     known = interval([0.5, 0.7])
     assert rows[0][1].startswith(f"{known.mean:.1f}") and rows[1] == ["b", "0.9", "2", "2"]
@@ -123,94 +143,79 @@ def test_an_experiment_is_shown_by_its_means_and_intervals():
 
 
 def test_an_experiment_with_more_measures_than_arms_stands_upright():
+    """`kl` is a short name of another lecture, so it stays as it is."""
     runs = [
         {"arm": arm, "seed": 0, "map": 0.5, "map50": v, "kl": 1.5, "seconds": 2.0} for arm, v in (("a", 0.7), ("b", 1))
     ]
-    head, rows = cells(results.tables({"arms": ["a", "b"], "runs": runs})[0])
-    assert head == ["measure", "a", "b"] and [row[0] for row in rows] == [
-        "mAP",
-        "mAP50",
-        "KL divergence",
-        "seeds",
-        "seconds a run",
-    ]
+    head, rows = cells(results.tables(record(runs, scale="small"))[0])
+    names = ["mAP", "mAP50", "kl", "seeds", "seconds a run"]
+    assert head == ["measure", "a", "b"] and [row[0] for row in rows] == names
     assert rows[1][1:] == ["0.7", "1"] and rows[3][1:] == ["1", "1"]
+    other = results.tables(record(runs, scale="small", lecture="embedding"))[0]
+    assert [row[0] for row in cells(other)[1]][:3] == ["map", "map50", "KL divergence"]
 
 
-def test_rows_of_any_keys_become_one_table():
-    record = {
-        "name": "x",
-        "title": "On cells",
-        "command": "python -m helpers x",
-        "date": "2026-11-24",
-        "versions": {"torch": "2.14.1"},
-        "seconds": 7200.0,
-        "rows": [{"model": "ours", "map50": 0.81234, "n": 12345}, {"model": "theirs", "n": 7, "fps": None}],
-    }
-    head, rows = cells(results.tables(record)[0])
-    assert head == ["model", "mAP50", "n", "fps"]
-    assert rows == [["ours", "0.8123", "12,345", ""], ["theirs", "", "7", ""]]
-    said = results.origin("x", record)
-    for fact in ("2026", "2.0 hours", "torch 2", "```shell\npython -m helpers x\n```", "results/x.json"):
+def test_an_arm_without_a_measure_leaves_its_cell_empty():
+    runs = [{"arm": a, "seed": 0, m: 0.5, "seconds": 2.0} for a, m in (("a", "map"), ("b", "gap"), ("c", "gap"))]
+    [table] = results.tables(record(runs, scale="small"))
+    head, rows = cells(table)
+    assert head == ["arm", "mAP", "calibration error", "seeds", "seconds a run"]
+    assert [row[1:3] for row in rows] == [["0.5", ""], ["", "0.5"], ["", "0.5"]]
+
+
+def test_other_runs_are_shown_one_by_one():
+    runs = [{"arm": "ours", "map50": 0.81234, "n": 12345}, {"arm": "theirs", "n": 7}]
+    whole = record(runs, seconds=7200.0, threads=1, device="cpu", facts={"side": 320, "left out": "kornia"})
+    first, second = results.tables(whole)
+    assert cells(first) == (["arm", "mAP50", "n"], [["ours", "0.8123", "12,345"], ["theirs", "", "7"]])
+    assert cells(second) == (["quantity", "value"], [["side", "320"], ["left out", "kornia"]])
+    said = results.origin(whole)
+    for fact in ("2026", "2.0 hours", "1 thread;", "device cpu", "torch 2", "```shell\npython benchmarks/x.py\n```"):
         assert fact in said
+    assert "results/x.json" in said and "3 seeds" not in said
+    two = results.origin(whole | {"commands": ["a --seed 0", "a --seed 1"]})
+    assert "\na --seed 0\n" in two and "\na --seed 1\n" in two
 
 
-def test_what_is_nested_in_a_row_gets_a_table_of_its_own():
-    classes = {"RBC": {"map": 0.59044, "n": 967}, "WBC": {"map": 0.77243, "n": 87}}
-    record = {"rows": [{"seed": 0, "map": 0.5, "classes": classes, "best": {"epoch": 3}}]}
-    first, second = results.tables(record)
-    assert cells(first) == (["seed", "mAP", "best"], [["0", "0.5", "epoch 3"]])
-    assert cells(second) == (["classes", "mAP", "n"], [["RBC", "0.5904", "967"], ["WBC", "0.7724", "87"]])
-    two = results.tables({"rows": [{"seed": 0, "classes": classes}, {"seed": 1, "classes": classes}]})
-    assert [row[0] for row in cells(two[1])[1]] == ["seed 0", "seed 0", "seed 1", "seed 1"]
-    alike = [{"what": "NMS", "n": n, "ratio": {"x": {"low": n, "high": n}}} for n in (100, 300)]
-    assert [row[0] for row in cells(results.tables({"rows": alike})[1])[1]] == ["what NMS, n 100", "what NMS, n 300"]
-    same = [{"what": "NMS", "ratio": {"x": {"low": n, "high": n}}} for n in (1, 2)]
-    assert [row[0] for row in cells(results.tables({"rows": same})[1])[1]] == ["row 1", "row 2"]
-
-
-UNKNOWN = {
-    "flat": ({"a": 1, "b": 0.5}, [["a", "1"], ["b", "0.5"]]),
-    "two levels": ({"t": {"x": {"s": 1, "r": 2}, "y": {"s": 3, "r": 4}}}, [["x", "1", "2"], ["y", "3", "4"]]),
-    "lists": ({"t": {"s": [1, 2.5]}}, [["s", "1, 2.5"]]),
-    "list of objects": ({"t": [{"s": 1}, {"s": 2}]}, [["1", "1"], ["2", "2"]]),
-    "nested lists": ({"t": [[1, 2], [3, 4]]}, [["1", "1, 2"], ["2", "3, 4"]]),
-    "times by name": ({"seconds": {"ours": [1, 2]}}, [["ours", "1, 2"]]),
-    "empty": ({}, []),
-}
-
-
-@pytest.mark.parametrize("form", UNKNOWN)
-def test_a_record_of_unknown_form_is_shown_as_what_it_holds(form):
-    record, wanted = UNKNOWN[form]
-    assert [row for table in results.tables(record) for row in cells(table)[1]] == wanted
+def test_runs_of_another_kind_get_a_table_of_their_own():
+    runs = [{"arm": "a", "n": 1, "time": 2.5}, {"arm": "a", "by round": [1, 2.5]}, {"arm": "b", "n": 3}]
+    first, second = map(cells, results.tables(record(runs)))
+    assert first == (["arm", "n", "time"], [["a", "1", "2.5"], ["b", "3", ""]])
+    assert second == (["arm", "by round"], [["a", "1, 2.5"]])
 
 
 def test_every_number_of_every_committed_record_is_on_the_page():
-    """Benchmarks: each leaf, rounded to the four figures that are shown; experiments: each arm."""
+    """Benchmarks: each value, rounded to the four figures that are shown; experiments: each arm."""
     page = results.results(ROOT / "results")
-    for stem, record in results.load(ROOT / "results").items():
+    for stem, whole in results.load(ROOT / "results").items():
         part = page.partition(f"(record-{stem})=")[2].partition("(record-")[0]
         assert f"results/{stem}.json" in part
-        if "runs" in record:
-            names = record["arms"]
-        else:
-            names = [results.number(v) for _, leaves in results._leaves(results.body(record)) for v in leaves.values()]
+        names = list(whole["arms"])
+        if "scale" not in whole:
+            values = [value for run in whole["runs"] for value in run.values()]
+            names += [results.number(value) for value in [*values, *whole.get("facts", {}).values()]]
         missing = [name for name in names if ledger.plain(name) not in part]
         assert not missing, (stem, missing)
-        if isinstance(record.get("command"), str):
-            assert record["command"] in part
+        assert all(command in part for command in whole.get("commands", [whole["command"]]))
         assert "\\{'" not in part, f"{stem}: a Python object instead of a table"
 
 
+def test_a_record_stands_in_its_part_of_the_page():
+    every = results.load(ROOT / "results")
+    parts = {kind: [stem for stem in every if results.kind(every[stem]) == kind] for kind in results.KINDS}
+    assert parts["On real data"] == ["sentiment-folds", "sentiment-nsmc", "yolo-bccd"]
+    assert all(stem.startswith("bench-") for stem in parts["Against others"]) and len(parts["Against others"]) >= 8
+    assert not any(stem.startswith("bench-") for stem in parts["Experiments of the lectures"])
+
+
 def test_a_long_list_is_folded_behind_its_range():
-    table = results.tables({"differences": list(range(results.LONG + 1))})[0]
+    table = results.tables(record([{"arm": "a", "differences": list(range(results.LONG + 1))}]))[0]
     assert "<details><summary>13 values, 0 to 12</summary>0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12</details>" in table
 
 
 def test_a_record_leads_to_the_lectures_that_draw_from_it(tmp_path):
     for stem in ("a-b", "a-b-c"):
-        (tmp_path / f"{stem}.json").write_text('{"x": 1}')
+        (tmp_path / f"{stem}.json").write_text(json.dumps(record([{"arm": "a", "x": 1}], name=stem)))
     page = results.results(tmp_path, {"[One](/one.ipynb)": 'Record("a-b")', "[Two](/two.ipynb)": 'Record("a-b-c")'})
     parts = [page.partition(f"(record-{stem})=")[2].partition("(record-")[0] for stem in ("a-b", "a-b-c")]
     assert ["[One]" in part for part in parts] == [True, False] and ["[Two]" in part for part in parts] == [False, True]

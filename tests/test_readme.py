@@ -9,6 +9,7 @@ import pytest
 import typer
 
 from helpers.__main__ import app
+from helpers.course import front
 from tools import readme
 
 ROOT = Path(__file__).parents[1]
@@ -25,7 +26,7 @@ def copy(tmp_path):
     shutil.copytree(ROOT / "book" / "_static", tmp_path / "book" / "_static")
     shutil.copytree(ROOT / "notebooks", tmp_path / "notebooks", ignore=shutil.ignore_patterns("runs", ".ipynb_*"))
     (tmp_path / "results").mkdir()
-    shutil.copy(ROOT / "results" / f"{readme.bookfront.RECORD}.json", tmp_path / "results")
+    shutil.copy(ROOT / "results" / f"{front.RECORD}.json", tmp_path / "results")
     for name in ("_toc.yml", "README.md"):
         shutil.copy(ROOT / name, tmp_path)
     return tmp_path
@@ -37,7 +38,7 @@ def copy(tmp_path):
         ("README.md", r"\*\*-?\d", "**7", ["README.md"]),
         (
             "notebooks/06_transfer_learning.ipynb",
-            r"(?s)(rule's frozen base\\n.{0,40}?  measured )\d",
+            r"(?s)(rule's frozen base\",.{0,120}?\"value\": \")\d",
             r"\g<1>7",
             ["README.md"],
         ),
@@ -57,28 +58,28 @@ def test_a_number_that_differs_is_noticed(copy, name, old, new, wrong):
 
 
 def test_every_lecture_says_what_surprised_us():
-    for stem, notebook in readme.bookfront.in_the_book(ROOT):
-        assert readme.bookfront.surprise(stem, notebook), f"{stem}: name a claim in book/_ext/bookfront.py"
+    for path in readme.notebooks():
+        assert front.surprise(path.stem, front.read(path)), f"{path.stem}: name a claim in its lecture.py"
 
 
 def test_a_lecture_has_one_name():
     """The title of the notebook is its name on the desk; the README and the book's tables read it."""
     desk = (ROOT / "notebooks" / "README.md").read_text(encoding="utf-8")
     listed = dict(re.findall(r"^\d+\. \[(.+?)\]\((.+?)\.ipynb\)", desk, re.M))
-    assert listed == {readme.bookfront.heading(notebook): stem for stem, notebook in readme.bookfront.in_the_book(ROOT)}
+    assert listed == {front.heading(front.read(path)): path.stem for path in readme.notebooks()}
 
 
 def test_a_claim_that_is_gone_is_named(copy):
     path = copy / "notebooks" / "06_transfer_learning.ipynb"
     text = path.read_text(encoding="utf-8")
     path.write_text(text.replace("fine-tuning everything beats the rule", "nothing helps"), encoding="utf-8")
-    with pytest.raises(readme.bookfront.Missing, match="0 claims of 06_transfer_learning"):
+    with pytest.raises(front.Missing, match="0 claims of 06_transfer_learning"):
         readme.stale(copy)
 
 
 def test_the_picture_is_ours_and_drawn_again_the_same():
-    drawn = readme.bookfront.drawn(ROOT)
-    assert drawn == readme.bookfront.drawn(ROOT) and "<image" not in drawn and "http://www.w3.org" in drawn
+    drawn = front.drawn(ROOT)
+    assert drawn == front.drawn(ROOT) and "<image" not in drawn and "http://www.w3.org" in drawn
     assert len(drawn) < 100_000
 
 

@@ -67,7 +67,7 @@ def test_a_fault_in_a_cell_is_noticed(tmp_path):
     assert run.returncode == 1 and "x.ipynb, cell 1 raised:\nx / 0" in run.stderr
 
 
-@pytest.mark.parametrize("name", experiments.EXPERIMENTS)
+@pytest.mark.parametrize("name", experiments.experiments())
 def test_an_experiment_can_be_asked_for_at_each_scale(name):
     tiny, small, full = (experiments.arms(name, size) for size in ("tiny", "small", "full"))
     assert tiny and all(callable(arm) for arm in [*tiny.values(), *small.values(), *full.values()])

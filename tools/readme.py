@@ -1,7 +1,7 @@
-"""Write into README.md what was measured: the table of the lectures, and the picture beside it.
+"""Write into README.md what was measured: the table of the lectures, the picture beside it, and the desk's list.
 
     python -m tools.readme             read the stored outputs and records, then rewrite what stands between the marks
-    python -m tools.readme --check     change nothing; exit 1 where README.md or the picture says something else
+    python -m tools.readme --check     change nothing; exit 1 where a page or the picture says something else
 
 `make notebooks` calls it at its end.
 """
@@ -10,42 +10,55 @@ import re
 import sys
 from pathlib import Path
 
+import yaml
+
+from helpers.course import front
+
 ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT / "book" / "_ext"))
-
-import bookfront  # noqa: E402
-
+PAGES = {"README.md": ["picture", "lectures"], "notebooks/README.md": ["desk"]}
 PICTURES = {"book/_static/front-light.svg": False, "book/_static/front-dark.svg": True}
-MARKS = re.compile(r"(?s)(<!-- (picture|lectures): python -m tools\.readme -->\n).*?(<!-- end -->)")
+MARKS = re.compile(r"(?s)(<!-- (picture|lectures|desk): python -m tools\.readme -->\n).*?(<!-- end -->)")
+
+
+def notebooks(root=ROOT):
+    """The notebooks of _toc.yml, in its order."""
+    toc = yaml.safe_load((root / "_toc.yml").read_text(encoding="utf-8"))
+    files = [chapter["file"] for part in toc["parts"] for chapter in part["chapters"]]
+    return [root / f"{file}.ipynb" for file in files if file.startswith("notebooks/")]
 
 
 def parts(root=ROOT):
     """What stands between each pair of marks."""
     light, dark = PICTURES
-    alt = bookfront.told(root).replace('"', "'")
-    points, n = bookfront.lie(root)
+    alt = front.told(root).replace('"', "'")
+    points, n = front.lie(root)
     return {
         "picture": f'<picture>\n  <source media="(prefers-color-scheme: dark)" srcset="{dark}">\n'
         f'  <img src="{light}" width="720" alt="{alt}">\n</picture>\n\n'
         "Copy a picture before you split, and the validation accuracy lies: by "
         f"{points:.1f} points here, the mean of {n} seeds\n(lecture 07, image augmentation; "
-        f"`results/{bookfront.RECORD}.json`, drawn by `python -m tools.readme`).",
-        "lectures": bookfront.lecture_table(root, lambda stem, title: f"[{title}](notebooks/{stem}.ipynb)"),
+        f"`results/{front.RECORD}.json`, drawn by `python -m tools.readme`).",
+        "desk": "\n".join(
+            f"{i}. [{front.heading(front.read(path))}]({path.name})" for i, path in enumerate(notebooks(root), 1)
+        ),
+        "lectures": front.lecture_table(notebooks(root), lambda stem, title: f"[{title}](notebooks/{stem}.ipynb)"),
     }
 
 
 def filled(text, root=ROOT):
-    """README's text with the marked parts written anew."""
+    """A page's text with the marked parts written anew."""
     new = parts(root)
     return MARKS.sub(lambda found: f"{found[1]}{new[found[2]]}\n{found[3]}", text)
 
 
 def stale(root=ROOT):
     """What says something else than the notebooks and records: a list of names."""
-    readme = (root / "README.md").read_text(encoding="utf-8")
-    names = [found[2] for found in MARKS.finditer(readme)]
-    wrong = ["README.md"] if filled(readme, root) != readme or sorted(names) != sorted(parts(root)) else []
-    told = bookfront.told(root)  # a picture carries its numbers as its title: versions may draw it otherwise
+    wrong = []
+    for name, marks in PAGES.items():
+        text = (root / name).read_text(encoding="utf-8")
+        if filled(text, root) != text or [found[2] for found in MARKS.finditer(text)] != marks:
+            wrong.append(name)
+    told = front.told(root)  # a picture carries its numbers as its title: versions may draw it otherwise
     for name in PICTURES:
         drawn = (root / name).read_text(encoding="utf-8") if (root / name).exists() else ""
         wrong += [] if f"<dc:title>{told}</dc:title>" in drawn else [name]
@@ -65,11 +78,11 @@ def main(arguments):
         if arguments:
             print(__doc__)
             return 2
-        readme = ROOT / "README.md"
-        readme.write_text(filled(readme.read_text(encoding="utf-8")), encoding="utf-8", newline="\n")
+        for page in (ROOT / name for name in PAGES):
+            page.write_text(filled(page.read_text(encoding="utf-8")), encoding="utf-8", newline="\n")
         for name, dark in PICTURES.items():
-            (ROOT / name).write_text(bookfront.drawn(ROOT, dark), encoding="utf-8", newline="\n")
-    except bookfront.Missing as error:
+            (ROOT / name).write_text(front.drawn(ROOT, dark), encoding="utf-8", newline="\n")
+    except front.Missing as error:
         print(error, file=sys.stderr)
         return 1
     return 0

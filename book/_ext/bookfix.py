@@ -18,6 +18,8 @@ from sphinx.transforms import SphinxTransform
 from sphinx.transforms.post_transforms import SphinxPostTransform
 from sphinx.util import logging
 
+from helpers.course.claims import MIME
+
 log = logging.getLogger(__name__)
 
 # ------------------------------------------------------- templates of the theme, adjusted as they are read
@@ -146,6 +148,11 @@ def render_image(self, data, render=NbElementRenderer.render_image):
     return images
 
 
+def render_unhandled(self, data, render=NbElementRenderer.render_unhandled):
+    """A claim's figures are for the ledger; its page shows the HTML beside them."""
+    return [] if data.mime_type == MIME else render(self, data)
+
+
 class Widgets(SphinxPostTransform):
     """A control does nothing without a kernel: the book says where it works instead of showing its type."""
 
@@ -200,6 +207,7 @@ class English(SearchEnglish):
 
 def setup(app):
     NbElementRenderer.render_image = render_image
+    NbElementRenderer.render_unhandled = render_unhandled
     app.connect("config-inited", buttons)
     app.connect("builder-inited", repair_templates)
     app.connect("builder-inited", mathjax)

@@ -3,22 +3,21 @@
 A page asks for one with an HTML comment on a line of its own, for example `<!-- lectures -->`.
 """
 
-import json
 from html import escape
 from pathlib import Path
 
 from docutils import nodes
 
-import bookfront
-from bookledger import ledger
 from bookresults import results
+from helpers.course import front as shared
+from helpers.course.ledger import ledger
 
 
 def verified(path):
     """What `make notebooks` noted in the notebook at `path` when it last ran it, or None."""
     if path.suffix != ".ipynb":
         return None
-    return json.loads(path.read_text(encoding="utf-8"))["metadata"].get("verified")
+    return shared.read(path)["metadata"].get("verified")
 
 
 def minutes(seconds):
@@ -26,9 +25,7 @@ def minutes(seconds):
 
 
 def title(path):
-    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
-    lines = "".join(next(cell["source"] for cell in cells if cell["cell_type"] == "markdown")).splitlines()
-    return next(line.lstrip("# ").strip() for line in lines if line.startswith("# "))
+    return shared.heading(shared.read(path))
 
 
 def stamp(app, doctree):
@@ -118,7 +115,7 @@ def built(app):
 
 def claims(app):
     """Every claim of every lecture, with a link to its card."""
-    found = [(name, title(path), json.loads(path.read_text(encoding="utf-8"))) for name, path in built(app)]
+    found = [(name, title(path), shared.read(path)) for name, path in built(app)]
     one_page = app.builder.name == "singlehtml"  # the PDF: all lectures are on the page itself
     return ledger(found, lambda name: "" if one_page else f"../{name}.html")
 
@@ -131,11 +128,11 @@ def measured(app):
 
 def front(app):
     """One measured picture, in both colour modes, and what it says."""
-    points, n = bookfront.lie(app.srcdir)
+    points, n = shared.lie(app.srcdir)
     place = "_static" if app.builder.name == "singlehtml" else "../_static"
     pictures = "\n".join(
         f'<img class="front only-{mode}" src="{place}/{name}" width="720" alt="{escape(told)}">'
-        for told in [bookfront.told(app.srcdir)]
+        for told in [shared.told(app.srcdir)]
         for mode, name in FRONT.items()
     )
     return (
@@ -151,12 +148,14 @@ def draw_front(app, exception):
     """Draw the picture of the front page from its record, over the README's copy of it."""
     if exception is None and app.builder.format == "html":
         for mode, name in FRONT.items():
-            Path(app.outdir, "_static", name).write_text(bookfront.drawn(app.srcdir, mode == "dark"), encoding="utf-8")
+            Path(app.outdir, "_static", name).write_text(shared.drawn(app.srcdir, mode == "dark"), encoding="utf-8")
 
 
 def overview(app):
     """The lectures with their questions and what surprised us."""
-    return bookfront.lecture_table(app.srcdir, lambda stem, title: f"[{title}](/notebooks/{stem}.ipynb)", korean=True)
+    return shared.lecture_table(
+        (path for _, path in built(app)), lambda stem, title: f"[{title}](/notebooks/{stem}.ipynb)", korean=True
+    )
 
 
 FRONT = {"light": "front-light.svg", "dark": "front-dark.svg"}

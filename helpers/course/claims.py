@@ -3,16 +3,20 @@
 `claim(...)` shows a card in the notebook and in the book, and raises where the claim does not
 hold, so a page whose sentence stopped being true cannot be built. With COURSE_SCALE=full the bounds,
 which were set for the small data, are only reported on: what does not hold there is a finding, not a
-fault. The cards carry their figures as data attributes, from which the ledger page collects them.
+fault. Beside its HTML and text a card carries its figures as JSON, from which the ledger page collects them.
 """
 
-import json
 import math
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
+
+MIME = "application/vnd.dlm.claim+json"  # a card's figures among the outputs of a cell
 
 
 class ClaimFailed(AssertionError):
@@ -28,13 +32,13 @@ class Interval:
     high: float
     n: int
 
-    def __str__(self):
+    def __str__(self) -> str:
         if self.n == 1:
             return f"{self.mean:.3f}"
         return f"{self.mean:.3f} [{self.low:.3f}, {self.high:.3f}]"
 
 
-def interval(values, level=0.95):
+def interval(values: ArrayLike, level: float = 0.95) -> Interval:
     """Student's t-interval of the mean of independent `values`, one per seed (or per paired difference).
 
     mean +- t_{n-1} * s / sqrt(n), s with n - 1 degrees of freedom (Student, Biometrika 6, 1908).
@@ -50,7 +54,7 @@ def interval(values, level=0.95):
     return Interval(x.mean().item(), (x.mean() - half).item(), (x.mean() + half).item(), x.size)
 
 
-def proportion(hits, n, level=0.95):
+def proportion(hits: int, n: int, level: float = 0.95) -> Interval:
     """Wilson's interval for a share hits/n (Wilson, JASA 22, 1927): right also near 0 and 1."""
     from scipy.stats import binomtest
 
@@ -60,7 +64,16 @@ def proportion(hits, n, level=0.95):
     return Interval(hits / n, float(known.low), float(known.high), n)
 
 
-def claim(sentence, value, *, at_least=None, at_most=None, between=None, unit="", digits=3):
+def claim(
+    sentence: str,
+    value: ArrayLike | Interval,
+    *,
+    at_least: float | None = None,
+    at_most: float | None = None,
+    between: tuple[float, float] | None = None,
+    unit: str = "",
+    digits: int = 3,
+) -> None:
     """Measure a sentence: show its card, and raise `ClaimFailed` where it does not hold (at small scale).
 
     value     a number, an `Interval`, or a list with one value per seed (then its t-interval is used)
@@ -88,7 +101,7 @@ def claim(sentence, value, *, at_least=None, at_most=None, between=None, unit=""
     _show(card)
 
 
-def table(head, *rows, digits=3):
+def table(head: Sequence[str], *rows: Sequence[Any], digits: int = 3) -> None:
     """Show measurements as a table: a page's width in the book, aligned text in a terminal.
 
     head  the names of the columns; the first one names the rows
@@ -130,18 +143,18 @@ def _show(thing):
 class Table:
     """What `table` shows: a line of text a row, and the same as HTML."""
 
-    head: tuple
-    rows: tuple
+    head: tuple[str, ...]
+    rows: tuple[tuple[tuple[str, str], ...], ...]
 
     def _right(self, column):
         return any(row[column][0].lstrip("-+")[:1].isdigit() for row in self.rows)
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         lines = [self.head, *([f"{text} {part}".strip() for text, part in row] for row in self.rows)]
         widths = [max(map(len, column)) for column in zip(*lines)]
         return "\n".join("  ".join(text.ljust(width) for text, width in zip(line, widths)).rstrip() for line in lines)
 
-    def _repr_html_(self):
+    def _repr_html_(self) -> str:
         side = ["right" if i and self._right(i) else "left" for i in range(len(self.head))]
         html = '<table class="measured"><thead><tr>'
         html += "".join(f'<th scope="col" style="text-align:{s}">{escape(h)}</th>' for h, s in zip(self.head, side))
@@ -157,7 +170,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Card:
-    """How a claim looks: a line of text, and the same as HTML with the figures as data attributes."""
+    """How a claim looks: a line of text, the same as HTML, and its figures as JSON."""
 
     sentence: str
     value: Interval
@@ -167,12 +180,12 @@ class Card:
     digits: int
 
     @property
-    def holds(self):
+    def holds(self) -> bool:
         v = self.value
         return (self.low is None or v.low >= self.low) and (self.high is None or v.high <= self.high)
 
     @property
-    def verdict(self):
+    def verdict(self) -> str:
         from helpers.course.scale import scale
 
         at = {"tiny": "in a tiny run, where nothing is claimed", "full": "on the data of the full scale"}
@@ -182,7 +195,7 @@ class Card:
         return f"{x:.{self.digits}f}{' ' * bool(self.unit) + self.unit}"
 
     @property
-    def measured(self):
+    def measured(self) -> str:
         v = self.value
         if v.n == 0:
             return "nothing"
@@ -191,29 +204,46 @@ class Card:
         return f"{self._number(v.mean)} (95 % interval {v.low:.{self.digits}f} to {v.high:.{self.digits}f}, n = {v.n})"
 
     @property
-    def bound(self):
+    def bound(self) -> str:
         if self.low is not None and self.high is not None:
             return f"between {self._number(self.low)} and {self._number(self.high)}"
         return f"at least {self._number(self.low)}" if self.high is None else f"at most {self._number(self.high)}"
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"Claim: {self.sentence}\n  measured {self.measured}; needed {self.bound}: {self.verdict}"
 
-    def _repr_html_(self):
-        name = f"claim-{zlib.crc32(self.sentence.encode()):08x}"
-        v = self.value
-        edge, tint = ("#009e73", "0,158,115") if self.holds else ("#d55e00", "213,94,0")
-        facts = {
+    @property
+    def anchor(self) -> str:
+        """The id of the card on its page: a checksum of the sentence, the same in every process."""
+        return f"claim-{zlib.crc32(self.sentence.encode()):08x}"
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What the ledger reads: the figures, two decimals finer than they are shown, and `shown`, as on the card."""
+        v, several = self.value, self.value.low != self.value.high
+        mean, low, high = (round(x, self.digits + 2) if v.n else None for x in (v.mean, v.low, v.high))
+        ends = [f"{x:.{self.digits}f}" if several else "" for x in (v.low, v.high)]
+        return {
+            "id": self.anchor,
             "sentence": self.sentence,
-            "mean": round(v.mean, self.digits + 2) if v.n else None,
-            "low": round(v.low, self.digits + 2) if v.n else None,
-            "high": round(v.high, self.digits + 2) if v.n else None,
+            "value": mean,
+            "low": low,
+            "high": high,
             "n": v.n,
-            "bound": self.bound,
             "unit": self.unit,
+            "digits": self.digits,
+            "bound": self.bound,
+            "verdict": self.verdict,
+            "shown": {"value": self._number(v.mean) if v.n else self.measured, "low": ends[0], "high": ends[1]},
         }
+
+    def _repr_mimebundle_(self, include=None, exclude=None) -> dict[str, Any]:
+        return {MIME: self.facts}  # IPython adds HTML and text
+
+    def _repr_html_(self) -> str:
+        edge, tint = ("#009e73", "0,158,115") if self.holds else ("#d55e00", "213,94,0")
         return (
-            f'<div class="claim" id="{name}" role="note" data-claim="{escape(json.dumps(facts, ensure_ascii=False))}" '
+            f'<div class="claim" id="{self.anchor}" role="note" '
             f'style="border-left:4px solid {edge};padding:.4em .8em;margin:.4em 0;background:rgba({tint},.08)">'
             f"<strong>Claim.</strong> {escape(self.sentence)}<br>"
             f"<span>Measured {escape(self.measured)}; needed {escape(self.bound)}: <strong>{self.verdict}</strong>"

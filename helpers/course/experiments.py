@@ -11,84 +11,76 @@ import json
 import os
 import platform
 import time
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from datetime import date
 from pathlib import Path
 
 from helpers.course import files
 from helpers.course.errors import UserError
+from helpers.course.lectures import lectures
 from helpers.course.progress import bar
 
 ROOT = Path(__file__).resolve().parents[2]
 SCALES = ("tiny", "small", "full")
-# name: (module with the arms, the question that it answers)
-EXPERIMENTS = {
-    "transfer-leaves": ("helpers.transfer.experiments:strategies", "Which strategy is best at 20 pictures a class?"),
-    "transfer-rule": (
-        "helpers.transfer.experiments:rule",
-        "Does the 2x2 rule of transfer learning pick the best strategy?",
-    ),
-    "transfer-depth": (
-        "helpers.transfer.experiments:depth",
-        "How does accuracy depend on the number of frozen blocks?",
-    ),
-    "augmentation-gap": (
-        "helpers.augmentation.experiments:gap",
-        "Which augmentation helps, and with how few pictures?",
-    ),
-    "augmentation-leak": ("helpers.augmentation.experiments:leak", "How much does copying before the split flatter?"),
-    "augmentation-flip-digits": ("helpers.augmentation.experiments:digits", "What do flips do to digits?"),
-    "autoencoder-width": ("helpers.embedding.experiments:widths", "What does a code of width k hold, against PCA?"),
-    "autoencoder-denoise": (
-        "helpers.embedding.experiments:denoise",
-        "Does an autoencoder remove noise it was not shown?",
-    ),
-    "tsne-start": ("helpers.embedding.experiments:starts", "Does a PCA start keep the global structure?"),
-    "tsne-input": ("helpers.embedding.experiments:inputs", "What should t-SNE be fed, at which perplexity?"),
-    "rnn-survival": (
-        "helpers.recurrent.experiments:survival",
-        "How much gradient is left after 100 steps, before training?",
-    ),
-    "rnn-problems": ("helpers.recurrent.experiments:problems", "From which length on does a network remember nothing?"),
-    "translate": (
-        "helpers.recurrent.experiments:translation",
-        "What does attention add, by the length of the sentence?",
-    ),
-    "forecast": (
-        "helpers.recurrent.experiments:forecasting",
-        "Does an LSTM forecast share prices better than the last one?",
-    ),
-    "sentiment-ladder": ("helpers.sentiment.experiments:ladder", "Does a recurrent network beat counting words?"),
-    "sentiment-order": ("helpers.sentiment.experiments:order", "What is the order of the words worth?"),
-    "sentiment-padding": (
-        "helpers.sentiment.experiments:padding",
-        "What does it cost to read padding as if it were text?",
-    ),
-    "sentiment-nsmc": ("helpers.sentiment.experiments:korean", "Into which units should a Korean review be cut?"),
-    "sentiment-folds": (
-        "helpers.sentiment.experiments:korean_folds",
-        "How good is counting characters on Korean reviews?",
-    ),
-    "yolo-shift": ("helpers.yolo.shifts:shifts", "What does pooling do for pictures that are shifted?"),
-    "yolo-v1": ("helpers.yolo.experiments:ends", "What does the fully connected end of YOLOv1 cost?"),
-    "yolo-ablation": (
-        "helpers.yolo.experiments:ablation",
-        "Which parts of a small YOLO matter, changed one at a time?",
-    ),
+SCALAR = {"type": ["number", "string", "boolean", "null"]}
+VALUE = {"anyOf": [SCALAR, {"type": "array", "items": SCALAR}]}
+TEXT, COUNT, TIME = {"type": "string", "minLength": 1}, {"type": "integer", "minimum": 1}, {"type": "number"}
+SCHEMA = {  # of every file in results/, in the language of json-schema.org
+    "type": "object",
+    "required": ["name", "title", "lecture", "command", "date", "versions", "arms", "runs"],
+    "additionalProperties": False,
+    "properties": {
+        "name": TEXT,  # of the file
+        "title": TEXT,  # an experiment's question
+        "lecture": TEXT,  # the package that knows what its short names stand for
+        "scale": {"enum": list(SCALES)},  # of an experiment: its runs are shown as means over the seeds
+        "command": TEXT,
+        "commands": {"type": "array", "items": TEXT},  # where it took more than one
+        "date": {"type": "string", "pattern": r"^\d{4}-\d{2}-\d{2}$"},
+        "versions": {"type": "object", "additionalProperties": TEXT},
+        "seconds": TIME,
+        "cores": COUNT,
+        "jobs": COUNT,
+        "threads": COUNT,
+        "device": TEXT,
+        "facts": {"type": "object", "additionalProperties": VALUE},  # what holds for all runs
+        "arms": {"type": "array", "items": TEXT, "minItems": 1, "uniqueItems": True},
+        "runs": {
+            "type": "array",
+            "minItems": 1,
+            "items": {
+                "type": "object",
+                "required": ["arm"],
+                "properties": {"arm": TEXT, "seed": {"type": "integer"}, "seconds": VALUE},
+                "additionalProperties": VALUE,
+            },
+        },
+    },
 }
 
 
-def arms(name, scale):
+def experiments() -> dict[str, tuple[str, str]]:
+    """{name: ("module:function" that gives its arms, the question that it answers)} of all lectures."""
+    return {
+        name: (f"helpers.{package}.{one.function}", one.question)
+        for package, lecture in lectures().items()
+        for name, one in lecture.experiments.items()
+    }
+
+
+def arms(name: str, scale: str) -> dict[str, Callable[[int], dict[str, float]]]:
     """{arm: function(seed)} of an experiment."""
-    if name not in EXPERIMENTS:
-        raise UserError(f"there is no experiment {name!r}; there are {', '.join(EXPERIMENTS)}")
+    known = experiments()
+    if name not in known:
+        raise UserError(f"there is no experiment {name!r}; there are {', '.join(known)}")
     if scale not in SCALES:
         raise UserError(f"scale {scale!r} is not one of {', '.join(SCALES)}")
-    module, function = EXPERIMENTS[name][0].split(":")
+    module, function = known[name][0].split(":")
     return getattr(importlib.import_module(module), function)(scale)
 
 
-def versions():
+def versions() -> dict[str, str]:
     """The versions that a result depends on."""
     from importlib.metadata import version
 
@@ -96,12 +88,29 @@ def versions():
     return {"python": platform.python_version()} | {name: version(name) for name in names}
 
 
-def write(name, command, facts, folder=None):
-    """results/NAME.json of what was measured otherwise, by a benchmark say: `facts` with command, date, versions."""
-    record = {"command": command, "date": date.today().isoformat(), "versions": versions()} | facts
-    path = Path(folder or ROOT / "results") / f"{name}.json"
-    files.write_atomically(path, (json.dumps(record, indent=1, ensure_ascii=False) + "\n").encode())
+def write(
+    name: str,
+    title: str,
+    lecture: str,
+    command: str,
+    runs: list[dict],
+    facts: dict | None = None,
+    folder: Path | None = None,
+    **header,
+) -> dict:
+    """results/NAME.json of what was measured otherwise, by a benchmark say. Returns the record.
+
+    facts   {name: value} of what holds for all runs; header: seconds, threads, device, commands (see SCHEMA)
+    """
+    record = {"name": name, "title": title, "lecture": lecture, "command": command} | header
+    record |= {"date": date.today().isoformat(), "versions": versions(), "facts": facts or {}}
+    record |= {"arms": list(dict.fromkeys(run["arm"] for run in runs)), "runs": runs}
+    _save(Path(folder or ROOT / "results") / f"{name}.json", record)
     return record
+
+
+def _save(path, record):
+    files.write_atomically(path, (json.dumps(record, indent=1, ensure_ascii=False) + "\n").encode())
 
 
 def _one(name, scale, arm, seed, threads):
@@ -113,7 +122,14 @@ def _one(name, scale, arm, seed, threads):
     return values | {"seconds": time.monotonic() - started}
 
 
-def run(name, seeds=3, scale="small", folder=None, jobs=1, log=None):
+def run(
+    name: str,
+    seeds: int = 3,
+    scale: str = "small",
+    folder: Path | None = None,
+    jobs: int = 1,
+    log: Callable[[dict], None] | None = None,
+) -> dict:
     """Measure all arms with seeds 0..seeds-1 and write the record; what it already holds is kept.
 
     jobs  processes at once, which share the cores. Returns the record.
@@ -122,13 +138,16 @@ def run(name, seeds=3, scale="small", folder=None, jobs=1, log=None):
         raise UserError("seeds and jobs must be at least 1")
     names = list(arms(name, scale))
     path = Path(folder or ROOT / "results") / f"{name}.json"
-    empty = dict.fromkeys(("name", "question", "scale", "command", "arms")) | {"scale": scale, "runs": []}
+    empty = dict.fromkeys(("name", "title", "lecture", "scale", "command", "arms")) | {"scale": scale, "runs": []}
     old = _read(path) if path.exists() else empty
-    if old["scale"] != scale:
-        raise UserError(f"{path} was measured at scale {old['scale']}: move it away, or use another --folder")
+    old.pop("question", None)  # what the title was called
+    if old.get("scale") != scale:
+        raise UserError(f"{path} was measured at scale {old.get('scale')}: move it away, or use another --folder")
     count = max([seeds] + [r["seed"] + 1 for r in old["runs"]])  # the command names all seeds that it holds
     command = f"python -m helpers experiment {name} --seeds {count} --scale {scale}"
-    record = old | {"name": name, "question": EXPERIMENTS[name][1], "command": command, "arms": names}
+    function, question = experiments()[name]
+    lecture = function.removeprefix("helpers.").partition(".")[0]
+    record = old | {"name": name, "title": question, "lecture": lecture, "command": command, "arms": names}
     done = {(r["arm"], r["seed"]) for r in record["runs"]}
     tasks = [(arm, seed) for seed in range(seeds) for arm in names if (arm, seed) not in done]
 
@@ -142,7 +161,7 @@ def run(name, seeds=3, scale="small", folder=None, jobs=1, log=None):
             jobs=jobs,
             seconds=round(sum(r["seconds"] for r in record["runs"])),
         )
-        files.write_atomically(path, (json.dumps(record, indent=1, ensure_ascii=False) + "\n").encode())
+        _save(path, record)
         if log:
             log({"arm": arm, "seed": seed} | values)
 
@@ -171,15 +190,18 @@ def _read(path):
         record = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise UserError(f"the record {path} is damaged ({error}): delete it and run the experiment again") from error
-    if not isinstance(record, dict) or not {"name", "scale", "runs"} <= record.keys():
+    if not isinstance(record, dict) or not {"name", "runs"} <= record.keys():
         raise UserError(f"{path} is no record of an experiment: use another --folder")
     return record
 
 
 class Record:
-    """A record as a notebook reads it: `record["arm", "metric"]` is the list of values, one per seed."""
+    """A record as a notebook reads it: `record["arm", "metric"]` is the list of values, one per seed.
 
-    def __init__(self, name, folder=None):
+    `record["command"]` or any other single name is an entry of the record, or one of its facts.
+    """
+
+    def __init__(self, name: str, folder: Path | None = None):
         path = Path(folder or ROOT / "results") / f"{name}.json"
         if not path.exists():
             raise UserError(f"there is no record {path}: run python -m helpers experiment {name}")
@@ -191,15 +213,26 @@ class Record:
             raise KeyError(f"no {metric} of {arm}; the arms are {self.data['arms']}")
         return values
 
-    def __getitem__(self, key):
+    def __getitem__(self, key: str | tuple[str, str]):
+        if isinstance(key, str):
+            return self.data[key] if key in self.data else self.data["facts"][key]
         return list(self._by_seed(*key).values())
 
-    def difference(self, arm, other, metric):
+    def rows(self, *keys: str) -> list[dict]:
+        """The runs that have all `keys`, those with the same values of them side by side: [{key: value, arm: run}]."""
+        found = {}
+        for run in self.data["runs"]:
+            if all(key in run for key in keys):
+                row = found.setdefault(tuple(run[key] for key in keys), {key: run[key] for key in keys})
+                row[run["arm"]] = row.get(run["arm"], {}) | run
+        return list(found.values())
+
+    def difference(self, arm: str, other: str, metric: str) -> list[float]:
         """Paired differences arm - other, seed by seed: what both share (the data of the seed) cancels."""
         a, b = self._by_seed(arm, metric), self._by_seed(other, metric)
         return [a[seed] - b[seed] for seed in sorted(a.keys() & b.keys())]
 
-    def agrees(self, arm, metric, value):
+    def agrees(self, arm: str, metric: str, value: float) -> tuple[float, float, bool]:
         """Does one new measurement belong to the recorded ones? (low, high) of the 95 % prediction interval,
         mean +- t_{n-1} s sqrt(1 + 1/n), and whether `value` lies inside.
         """

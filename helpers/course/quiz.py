@@ -11,6 +11,7 @@ import re
 import zlib
 from dataclasses import dataclass
 from html import escape
+from typing import Any
 
 import numpy as np
 
@@ -27,12 +28,12 @@ class Quiz:
     """One question with its choices, each (text, whether it is right, reason); made by `quiz`."""
 
     question: str
-    choices: tuple
+    choices: tuple[tuple[str, bool, str], ...]
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return "\n".join([f"Quiz: {self.question}", *(f"  ( ) {text}" for text, _, _ in self.choices)])
 
-    def _repr_html_(self):
+    def _repr_html_(self) -> str:
         """A fieldset of choices that open one at a time: plain HTML, for keyboard and screen reader too."""
         name = f"quiz-{zlib.crc32(self.question.encode()):08x}"
         choices = []
@@ -56,7 +57,7 @@ def _html(text):
     return re.sub(r"`([^`]+)`", r"<code>\1</code>", escape(text))
 
 
-def quiz(question, *choices):
+def quiz(question: str, *choices: tuple[str, bool, str]) -> Quiz:
     """A question with two or more choices (text, right?, reason), just one of them right.
 
     Put it at the end of a cell. Opening a choice says whether it is right and why, and closes the others.
@@ -76,17 +77,17 @@ def quiz(question, *choices):
 class Case:
     """Arguments of an exercise's function, the value that it must return, and a hint; made by `case`."""
 
-    arguments: tuple
+    arguments: tuple[Any, ...]
     gives: object
     hint: str
 
 
-def case(*arguments, gives, hint=""):
+def case(*arguments: Any, gives: Any, hint: str = "") -> Case:
     """For `check`: the exercise's function, called with `arguments`, must return `gives`."""
     return Case(arguments, gives, hint)
 
 
-def check(answer, *cases, gives=None, hint="", atol=1e-4):
+def check(answer: Any, *cases: Case, gives: Any = None, hint: str = "", atol: float = 1e-4) -> None:
     """Print `Correct`, or `Not yet` with what was tried, what came out and a hint.
 
     answer  the reader's function, tried on every `case(...)`; or the reader's value, compared with `gives`

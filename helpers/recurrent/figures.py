@@ -168,18 +168,18 @@ def right_by_length(record, arms, lengths):
     return fig
 
 
-def bench_names(bench):
-    """The sizes that were timed, one a row of the benchmark."""
+def bench_names(sizes):
+    """The names of the sizes that were timed: rows of the benchmark with batch, steps, backward."""
     return [
         f"B = {row['batch']}, T = {row['steps']}, {'forward, backward' if row['backward'] else 'forward'}"
-        for row in bench["rows"]
+        for row in sizes
     ]
 
 
-def share_of_limit(bench, rungs):
+def share_of_limit(sizes, rungs):
     """A curve for each size: the share of the machine's limit that each rung of the ladder reaches -> figure."""
     fig, ax = use().subplots(figsize=(7.2, 3.4))
-    for k, (row, name) in enumerate(zip(bench["rows"], bench_names(bench))):
+    for k, (row, name) in enumerate(zip(sizes, bench_names(sizes))):
         ax.plot(
             rungs,
             [row[rung]["share of limit"] for rung in rungs],

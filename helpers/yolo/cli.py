@@ -242,37 +242,41 @@ def _record(path, facts, model, data, weights):
 
     trained = json.loads((weights / "metrics.json").read_text()) if (weights / "metrics.json").is_file() else {}
     try:
-        old = json.loads(path.read_text()) if path.is_file() else {"rows": []}
-        known = [(r["seed"], r["split"]) for r in old["rows"]]
+        old = json.loads(path.read_text())["runs"] if path.is_file() else []
+        known = [(r["seed"], r["split"]) for r in old]
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(f"{path} is not a record of `yolo eval`: write to another file, or delete it") from error
-    row = {
-        "seed": model.config["seed"],
-        "split": facts["split"],
+    this = {"seed": model.config["seed"], "split": facts["split"]}
+    whole = {
+        "arm": "all classes",
+        **this,
         "map": facts["map"],
         "map50": facts["map50"],
         "map75": facts["map75"],
         "n": facts["n"],
-        "classes": facts["classes"],
         "epochs": trained.get("epochs"),
         "best_epoch": trained.get("best_epoch"),
         "seconds": trained.get("seconds"),
     }
-    rows = [r for r, key in zip(old["rows"], known) if key != (row["seed"], row["split"])] + [row]
+    new = [whole, *({"arm": name} | this | scores for name, scores in facts["classes"].items())]
+    rows = [r for r, key in zip(old, known) if key != tuple(this.values())] + new
+    rows.sort(key=lambda r: (r["split"], r["seed"]))
     kind, place = cli.kind_and_path(data, KINDS)
     place = Path(place).name
     named = f"{kind}:PATH/{place}" if place else kind  # no path of this machine
-    trainings = {r["seed"]: r["seconds"] or 0 for r in sorted(rows, key=lambda r: r["seed"])}
+    trainings = {r["seed"]: r["seconds"] or 0 for r in sorted(rows, key=lambda r: r["seed"]) if "seconds" in r}
     commands = [f"python -m helpers yolo train --data {named} --seed {s} --out DIR" for s in trainings]
     record = {
         "name": path.stem,
         "title": f"A detector trained from scratch on {place or kind}",
+        "lecture": "yolo",
         "command": commands[0],
         "commands": commands,
         "date": date.today().isoformat(),
         "versions": versions(),
         "seconds": sum(trainings.values()),
-        "rows": sorted(rows, key=lambda r: (r["split"], r["seed"])),
+        "arms": list(dict.fromkeys(r["arm"] for r in rows)),
+        "runs": rows,
     }
     write_atomically(path, (json.dumps(record, indent=1, ensure_ascii=False) + "\n").encode())
 

@@ -11,9 +11,9 @@ from helpers.__main__ import app
 from helpers.augmentation import experiments
 from helpers.course.batches import Tensors
 from helpers.course.classify import classify
-from helpers.course.experiments import EXPERIMENTS, Record, arms
+from helpers.course.experiments import Record, arms, experiments
 
-NAMES = [name for name in EXPERIMENTS if name.startswith("augmentation-")]
+NAMES = [name for name in experiments() if name.startswith("augmentation-")]
 METRICS = {
     "augmentation-gap": {"train", "test", "tta"},
     "augmentation-leak": {"valid", "fresh", "shared"},

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from helpers.course.claims import Card, ClaimFailed, Interval, Table, _cell, claim, interval, proportion, table
+from helpers.course.claims import MIME, Card, ClaimFailed, Interval, Table, _cell, claim, interval, proportion, table
 
 
 @settings(deadline=None)
@@ -147,20 +147,37 @@ def test_cards_carry_their_figures_and_escape_their_text(sentence):
     page = Parsed(card._repr_html_())
     assert [tag for tag, _ in page.tags] == ["div", "strong", "br", "span", "strong"]  # and no script
     assert sentence in page.text and "holds" in page.text and "at least 0.880 %" in page.text
-    attributes = page.tags[0][1]
-    facts = json.loads(attributes["data-claim"])
-    assert facts == {
-        "sentence": sentence,
-        "mean": 0.92,
-        "low": 0.89516,
-        "high": 0.94484,
-        "n": 3,
-        "bound": "at least 0.880 %",
-        "unit": "%",
-    }
-    assert re.fullmatch("claim-[0-9a-f]{8}", attributes["id"])
+    anchor = page.tags[0][1]["id"]
+    facts = card._repr_mimebundle_()[MIME]
+    assert (
+        json.loads(json.dumps(facts))
+        == facts
+        == {
+            "id": anchor,
+            "sentence": sentence,
+            "value": 0.92,
+            "low": 0.89516,
+            "high": 0.94484,
+            "n": 3,
+            "unit": "%",
+            "digits": 3,
+            "bound": "at least 0.880 %",
+            "verdict": "holds",
+            "shown": {"value": "0.920 %", "low": "0.895", "high": "0.945"},
+        }
+    )
+    assert re.fullmatch("claim-[0-9a-f]{8}", anchor)
     assert card._repr_html_() == Card(sentence, interval([0.91, 0.92, 0.93]), 0.88, None, "%", 3)._repr_html_()
     assert sentence in repr(card) and "<div" not in repr(card)
+
+
+def test_a_kernel_sends_html_text_and_figures():
+    """IPython adds HTML and text to what `_repr_mimebundle_` gives; one value has no interval."""
+    from IPython.core.interactiveshell import InteractiveShell
+
+    shown, _ = InteractiveShell.instance().display_formatter.format(Card("one", interval(3), 2, 4, "s", 0))
+    assert shown.keys() == {MIME, "text/html", "text/plain"} and MIME.endswith("+json")
+    assert shown[MIME]["shown"] == {"value": "3 s", "low": "", "high": ""} and shown[MIME]["n"] == 1
 
 
 def test_cards_look_the_same_in_every_process():

@@ -8,17 +8,20 @@ import types
 from datetime import date
 from pathlib import Path
 
+import jsonschema
 import pytest
 import torch
 from scipy import stats
 
 from helpers.course import experiments
 from helpers.course.errors import UserError
-from helpers.course.experiments import EXPERIMENTS, Record, run
+from helpers.course.experiments import SCHEMA, Record, run
+from helpers.course.lectures import lectures
 
 RESULTS = Path(__file__).parents[2] / "results"
-# timings are of benchmarks/, and what `yolo eval --record` writes is looked at in test_yolo_cli.py
-RECORDS = sorted(p for p in RESULTS.glob("*.json") if not p.name.startswith("bench-") and p.stem != "yolo-bccd")
+EVERY = sorted(RESULTS.glob("*.json"))
+# timings are of benchmarks/, and what `yolo eval --record` writes is looked at in tests/yolo/test_cli.py
+RECORDS = [p for p in EVERY if not p.name.startswith("bench-") and p.stem != "yolo-bccd"]
 
 
 @pytest.fixture
@@ -38,7 +41,8 @@ def fake(monkeypatch):
         "steep": lambda seed: measure("steep", 0.5, seed),
     }
     monkeypatch.setitem(sys.modules, "fake_study", module)
-    monkeypatch.setitem(EXPERIMENTS, "fake", ("fake_study:study", "Is it steep?"))
+    known = experiments.experiments() | {"fake": ("fake_study:study", "Is it steep?")}
+    monkeypatch.setattr(experiments, "experiments", lambda: known)
     return module
 
 
@@ -49,7 +53,7 @@ def test_every_arm_is_measured_with_every_seed(fake, tmp_path):
     assert [r["accuracy"] for r in record["runs"]] == [0, 0, 0, 0, 0.5, 1] and record["runs"][0]["loss"] == 0.333333
     assert sorted(fake.calls) == sorted((r["arm"], r["seed"]) for r in record["runs"])
     assert json.loads((tmp_path / "fake.json").read_text()) == record
-    assert record["question"] == "Is it steep?" and record["arms"] == ["flat", "steep"] and record["scale"] == "tiny"
+    assert record["title"] == "Is it steep?" and record["arms"] == ["flat", "steep"] and record["scale"] == "tiny"
     assert record["command"] == "python -m helpers experiment fake --seeds 3 --scale tiny"
     assert record["versions"]["torch"] == torch.__version__.split("+")[0]
     assert date.fromisoformat(record["date"]) <= date.today()
@@ -164,12 +168,12 @@ def numbers(run):
     return metrics
 
 
-@pytest.mark.parametrize("name", EXPERIMENTS)
+@pytest.mark.parametrize("name", experiments.experiments())
 def test_every_experiment_runs_on_its_tiny_scale(name, tmp_path):
     record = run(name, 1, "tiny", tmp_path)
     assert [r["arm"] for r in record["runs"]] == record["arms"] and len(record["arms"]) >= 2
     assert all(numbers(r) for r in record["runs"])
-    assert len(EXPERIMENTS[name][1]) > 20 and EXPERIMENTS[name][1].endswith("?")
+    assert len(record["title"]) > 20 and record["title"].endswith("?")
 
 
 def test_several_processes_measure_the_same(tmp_path, monkeypatch):
@@ -183,13 +187,57 @@ def test_several_processes_measure_the_same(tmp_path, monkeypatch):
 # ------------------------------------------------------------------ the records in results/
 
 
+@pytest.mark.parametrize("path", EVERY, ids=lambda p: p.stem)
+def test_every_record_has_the_one_form(path):
+    record = json.loads(path.read_text(encoding="utf-8"))
+    jsonschema.validate(record, SCHEMA)
+    assert record["name"] == path.stem and record["lecture"] in lectures()
+    assert record["arms"] == list(dict.fromkeys(run["arm"] for run in record["runs"]))
+    assert date.fromisoformat(record["date"]) <= date.today()
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {"rows": []},
+        {"date": "yesterday"},
+        {"runs": [{"seed": 0}]},
+        {"runs": [{"arm": "a", "classes": {"RBC": 1}}]},
+        {"arms": ["a", "a"]},
+        {"scale": "huge"},
+    ],
+    ids=str,
+)
+def test_another_form_is_noticed(fault, fake, tmp_path):
+    record = run("fake", 1, "tiny", tmp_path)
+    jsonschema.validate(record, SCHEMA)
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(record | fault, SCHEMA)
+
+
+def test_what_a_benchmark_writes_is_read_side_by_side(tmp_path):
+    runs = [{"arm": arm, "n": n, "seconds": n * slope} for n in (1, 2) for arm, slope in (("ours", 2), ("theirs", 3))]
+    runs.append({"arm": "ours", "exponent": 1.0})
+    record = experiments.write("b", "How fast?", "yolo", "python b.py", runs, {"side": 3}, tmp_path, threads=2)
+    jsonschema.validate(record, SCHEMA)
+    assert json.loads((tmp_path / "b.json").read_text()) == record and record["arms"] == ["ours", "theirs"]
+    read = Record("b", tmp_path)
+    assert (read["side"], read["threads"], read["command"]) == (3, 2, "python b.py")
+    assert [row["n"] for row in read.rows("n")] == [1, 2] and read.rows("n")[1]["theirs"]["seconds"] == 6
+    [whole] = read.rows()
+    assert whole["ours"]["exponent"] == 1.0 and whole.keys() == {"ours", "theirs"}
+    assert [row["ours"]["exponent"] for row in read.rows("exponent")] == [1.0]
+    with pytest.raises(KeyError):
+        read["colour"]
+
+
 @pytest.mark.skipif(not RECORDS, reason="results/ holds no record yet")
 @pytest.mark.parametrize("path", RECORDS, ids=lambda p: p.stem)
 def test_records_are_complete_and_belong_to_the_code(path):
     record = json.loads(path.read_text())
     name = path.stem
-    assert record["name"] == name and name in EXPERIMENTS, f"{name} is no experiment any more"
-    assert record["question"] == EXPERIMENTS[name][1] and record["scale"] in ("small", "full")
+    assert record["name"] == name and name in experiments.experiments(), f"{name} is no experiment any more"
+    assert record["title"] == experiments.experiments()[name][1] and record["scale"] in ("small", "full")
     command = re.fullmatch(r"python -m helpers experiment (\S+) --seeds (\d+) --scale (\w+)", record["command"])
     assert command and command[1] == name and command[3] == record["scale"]
     seeds = int(command[2])

@@ -20,6 +20,7 @@ from typer.testing import CliRunner
 from voc_folder import write_voc
 
 from helpers.__main__ import app
+from helpers.course.experiments import Record
 from helpers.data import scenes
 from helpers.data.images import read_image
 from helpers.yolo import scene_set
@@ -219,8 +220,10 @@ def test_a_record_holds_a_row_for_each_seed_and_split(trained, folder, tmp_path)
         assert done.stdout.startswith("mAP 0.") and done.stdout.count("\n") == 3
     record = json.loads((tmp_path / "yolo-x.json").read_text())
     assert record["name"] == "yolo-x" and {"title", "command", "date", "versions", "seconds"} <= record.keys()
-    assert [(r["split"], r["seed"]) for r in record["rows"]] == [("test", 2), ("val", 2)]
-    assert record["rows"][1]["map"] == pytest.approx(facts["map"], abs=1e-6)
+    whole = [r for r in record["runs"] if r["arm"] == "all classes"]
+    assert [(r["split"], r["seed"]) for r in whole] == [("test", 2), ("val", 2)]
+    assert whole[1]["map"] == pytest.approx(facts["map"], abs=1e-6)
+    assert len(record["runs"]) == 2 * len(record["arms"]) > 2  # and each class
     assert str(folder.parent) not in json.dumps(record)  # no path of this machine
     (tmp_path / "broken.json").write_text("{")
     refused(
@@ -473,8 +476,11 @@ def test_the_darknet_program_and_library_find_the_digits_of_the_checkpoint(tmp_p
 def test_the_record_of_the_blood_cells_is_whole():
     record = json.loads(RECORD.read_text())
     assert record["name"] == "yolo-bccd" and record["command"].startswith("python -m helpers yolo train --data voc:")
-    assert {"title", "date", "versions", "seconds"} <= record.keys() and record["rows"]
-    for row in record["rows"]:
-        assert row["split"] == "val" and set(row["classes"]) == {"Platelets", "RBC", "WBC"} and row["n"] == 87
-        mean = sum(c["map"] for c in row["classes"].values()) / 3
-        assert row["map"] == pytest.approx(mean, abs=1e-9) and row["map50"] > row["map"]
+    assert {"title", "date", "versions", "seconds"} <= record.keys()
+    rows = Record("yolo-bccd").rows("seed", "split")
+    assert len(rows) == 2
+    for row in rows:
+        whole, classes = row["all classes"], [row[name] for name in ("Platelets", "RBC", "WBC")]
+        assert row["split"] == "val" and row.keys() == {"seed", "split", *record["arms"]} and len(row) == 6
+        assert whole["n"] == 87 and whole["map50"] > whole["map"]
+        assert whole["map"] == pytest.approx(sum(c["map"] for c in classes) / 3, abs=1e-9)

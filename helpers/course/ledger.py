@@ -1,17 +1,12 @@
 """The ledger of claims: every claim of every notebook, read from the outputs that are stored in it."""
 
-import json
 import re
+from collections.abc import Callable, Sequence
 from html import escape
-from html.parser import HTMLParser
-from pathlib import Path
 from typing import NamedTuple
 
-SHOWN = re.compile(
-    r"Claim: (?P<sentence>.+)\n  measured (?P<value>.+?)"
-    r"(?: \(95 % interval (?P<low>.+?) to (?P<high>.+?), n = (?P<n>\d+)\))?"
-    r"; needed (?P<bound>.+): holds"
-)
+from helpers.course.claims import MIME
+
 MARKS = re.compile(r"([\\`*_{}\[\]<>|$~#&^])")  # what Markdown would read as more than a letter
 
 
@@ -28,29 +23,11 @@ class Claim(NamedTuple):
     anchor: str  # the id of its card on the lecture's page
 
 
-class Cards(HTMLParser):
-    """The cards in a piece of HTML: (id, facts)."""
-
-    def __init__(self, html):
-        super().__init__()
-        self.found = []
-        self.feed(html)
-
-    def handle_starttag(self, tag, attrs):
-        attrs = dict(attrs)
-        if "data-claim" in attrs:
-            self.found.append((attrs["id"], json.loads(attrs["data-claim"])))
-
-
-def read(path):
-    return json.loads(Path(path).read_text(encoding="utf-8"))
-
-
 def joined(text):
     return "".join(text)  # nbformat stores a text as one string or as its lines
 
 
-def claims(notebook):
+def claims(notebook: dict) -> list[Claim]:
     """Every claim in the stored outputs of `notebook` (the parsed JSON of an .ipynb), in order."""
     section, found = "", []
     for cell in notebook["cells"]:
@@ -59,38 +36,28 @@ def claims(notebook):
             section = ([section] + re.findall(r"^#{2,3} +(.+?)\s*$", fenced, re.M))[-1]
         for output in cell.get("outputs", []):
             data = output.get("data", {})
-            cards = Cards(joined(data.get("text/html", ""))).found
-            if cards:
-                [(anchor, facts)] = cards  # one display a card, or this is no card of helpers.course.claims
-                shown = SHOWN.fullmatch(joined(data["text/plain"]))
-                if shown is None or shown["sentence"] != facts["sentence"]:
-                    raise ValueError(f"the claim {facts['sentence']!r} is stored in a form that the ledger cannot read")
-                found.append(
-                    Claim(
-                        shown["sentence"],
-                        shown["value"],
-                        shown["low"] or "",
-                        shown["high"] or "",
-                        int(shown["n"] or 1),
-                        shown["bound"],
-                        section,
-                        anchor,
-                    )
-                )
+            facts = data.get(MIME)
+            if facts is None and 'class="claim"' in joined(data.get("text/html", "")):
+                raise ValueError(f"a claim is stored in a form that the ledger cannot read: {data['text/plain']!r}")
+            if facts:
+                shown = facts["shown"]
+                n = facts["n"] if shown["low"] else 1
+                texts = (facts["sentence"], shown["value"], shown["low"], shown["high"], n, facts["bound"])
+                found.append(Claim(*texts, section, facts["id"]))
     return found
 
 
-def plain(text):
+def plain(text: str) -> str:
     """`text` for a Markdown table: no letter of it means anything but itself."""
     return MARKS.sub(r"\\\1", text)
 
 
-def short(text):
+def short(text: str) -> str:
     """A number with more than six decimals, as cards show tiny differences, in powers of ten: 0.0000010 -> 1e-06."""
     return re.sub(r"-?\d+\.\d{7,}", lambda number: f"{float(number[0]):.3g}", text)
 
 
-def table(found, page):
+def table(found: list[Claim], page: str) -> str:
     """A Markdown table of claims whose cards stand on `page` (an address; "" for this page itself)."""
     lines = ["| Claim | Measured | 95 % interval | n | Needed |", "|---|---:|---:|---:|---|"]
     for claim in found:
@@ -100,7 +67,7 @@ def table(found, page):
     return "\n".join(lines)
 
 
-def ledger(lectures, page):
+def ledger(lectures: Sequence[tuple[str, str, dict]], page: Callable[[str], str]) -> str:
     """The page's text. `lectures`: [(name, title, parsed notebook)]; `page(name)`: the address of a lecture."""
     books = [(name, title, claims(notebook)) for name, title, notebook in lectures]
     every = [claim for _, _, found in books for claim in found]

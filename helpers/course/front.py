@@ -6,45 +6,13 @@ there. `python -m tools.readme` writes them into README.md, the book does it whe
 
 import io
 import json
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
-import yaml
+from helpers.course.claims import interval
+from helpers.course.lectures import page
+from helpers.course.ledger import claims, plain
 
-from bookledger import claims, plain
-
-# notebook: (the question, in Korean, how the claim begins that surprises most); the title is the notebook's own
-LECTURES = {
-    "06_transfer_learning": (
-        "When do borrowed features beat your own, and how many layers should you freeze?",
-        "전이 학습",
-        "With few, similar pictures fine-tuning everything beats the rule's frozen base",
-    ),
-    "07_autoencoders_tsne": (
-        "What does a network keep when it may keep only a few numbers, and can you trust the map?",
-        "오토인코더, t-SNE",
-        "From 5 to 30 the perplexity hardly matters",
-    ),
-    "07_image_augmentation": (
-        "Which changes to a picture help, and which ones hurt?",
-        "이미지 증강",
-        "With 40 pictures of each kind, TrivialAugment loses accuracy on fresh leaves",
-    ),
-    "08_yolo": (
-        "How does one pass of a network find all objects, and how is that scored?",
-        "객체 탐지",
-        "The same code finds blood cells in real photographs",
-    ),
-    "09_rnn_lstm": (
-        "What does a recurrent network remember, and for how long?",
-        "순환 신경망",
-        "At PyTorch's start values an LSTM has lost its gradient",
-    ),
-    "09_sentiment": (
-        "Does a network that reads in order beat counting words?",
-        "감성 분석",
-        "To an LSTM the order of the words is worth little",
-    ),
-}
 RECORD = "augmentation-leak"  # the picture: what copying before the split does to the validation accuracy
 
 
@@ -52,50 +20,43 @@ class Missing(ValueError):
     """A claim that is named here stands in no notebook any more."""
 
 
-def in_the_book(root):
-    """[(stem, parsed notebook)] of the lectures, in the order of _toc.yml."""
-    toc = yaml.safe_load(Path(root, "_toc.yml").read_text(encoding="utf-8"))
-    files = [chapter["file"] for part in toc["parts"] for chapter in part["chapters"]]
-    paths = [Path(root, f"{file}.ipynb") for file in files if file.startswith("notebooks/")]
-    return [(path.stem, json.loads(path.read_text(encoding="utf-8"))) for path in paths]
+def read(path: Path) -> dict:
+    """A notebook as the JSON that it is stored in."""
+    return json.loads(Path(path).read_text(encoding="utf-8"))
 
 
-def heading(notebook):
+def heading(notebook: dict) -> str:
+    """The title of a notebook: its first heading."""
     lines = "".join(notebook["cells"][0]["source"]).splitlines()
     return next(line.lstrip("# ").strip() for line in lines if line.startswith("# "))
 
 
-def surprise(stem, notebook):
+def surprise(stem: str, notebook: dict) -> str:
     """The claim of a lecture that surprises most, with its number as the notebook stores it; "" where none is named."""
-    start = LECTURES.get(stem, ("",) * 3)[2]
+    start = page(stem).surprise
     if not start:
         return ""
     found = [claim for claim in claims(notebook) if claim.sentence.startswith(start)]
     if len(found) != 1:
-        raise Missing(f"{len(found)} claims of {stem} begin with {start!r}: name another one in book/_ext/bookfront.py")
+        raise Missing(f"{len(found)} claims of {stem} begin with {start!r}: name another one in its lecture.py")
     claim = found[0]
     between = f" ({claim.low} to {claim.high})" if claim.low else ""
     return f"{plain(claim.sentence)}: **{plain(claim.value)}**{between}"
 
 
-def lecture_table(root, link, korean=False):
-    """The lectures as a Markdown table. `link(stem, title)`: how a title is written."""
+def lecture_table(paths: Iterable[Path], link: Callable[[str, str], str], korean: bool = False) -> str:
+    """The notebooks at `paths` as a Markdown table. `link(stem, title)`: how a title is written."""
     names = ["Lecture", "The question", *(["한국어"] if korean else []), "What surprised us, measured"]
     rows = [f"| {' | '.join(names)} |", "|---" * len(names) + "|"]
-    for stem, notebook in in_the_book(root):
-        question, word, _ = LECTURES.get(stem, ("",) * 3)
-        rows.append(
-            "| "
-            + " | ".join(
-                [link(stem, heading(notebook)), question, *([word] if korean else []), surprise(stem, notebook)]
-            )
-            + " |"
-        )
+    for path in paths:
+        notebook, told = read(path), page(path.stem)
+        words = [told.question, *([told.korean] if korean else []), surprise(path.stem, notebook)]
+        rows.append(f"| {' | '.join([link(path.stem, heading(notebook)), *words])} |")
     return "\n".join(rows)
 
 
 # ------------------------------------------------------------------ the picture
-def seeds(root):
+def seeds(root: Path) -> dict[str, tuple[list[float], list[float]]]:
     """{arm: ([validation], [fresh])} of the record, seed by seed."""
     record = json.loads(Path(root, "results", f"{RECORD}.json").read_text(encoding="utf-8"))
     return {
@@ -104,10 +65,8 @@ def seeds(root):
     }
 
 
-def told(root):
+def told(root: Path) -> str:
     """What the picture shows, in words, with the record's numbers: its alternative text."""
-    from helpers.course.claims import interval
-
     parts = []
     for arm, (valid, fresh) in seeds(root).items():
         gap = interval([a - b for a, b in zip(valid, fresh)])
@@ -123,13 +82,13 @@ def told(root):
     )
 
 
-def lie(root):
+def lie(root: Path) -> tuple[float, int]:
     """(difference in points, seeds) of the arm that copies first: the sentence over the picture."""
     valid, fresh = next(iter(seeds(root).values()))
     return 100 * sum(a - b for a, b in zip(valid, fresh)) / len(valid), len(valid)
 
 
-def drawn(root, dark=False):
+def drawn(root: Path, dark: bool = False) -> str:
     """The picture as SVG text; the same bytes from the same record, letters as outlines."""
     import matplotlib
     from matplotlib.figure import Figure

@@ -1,0 +1,34 @@
+"""What lecture 07 tells about itself: its page, its recorded experiments, the names of its measures."""
+
+from helpers.course.lectures import Experiment, Lecture, Page
+
+LECTURE = Lecture(
+    pages={
+        "07_autoencoders_tsne": Page(
+            "What does a network keep when it may keep only a few numbers, and can you trust the map?",
+            "오토인코더, t-SNE",
+            "From 5 to 30 the perplexity hardly matters",
+        )
+    },
+    experiments={
+        "autoencoder-width": Experiment("experiments:widths", "What does a code of width k hold, against PCA?"),
+        "autoencoder-denoise": Experiment("experiments:denoise", "Does an autoencoder remove noise it was not shown?"),
+        "tsne-start": Experiment("experiments:starts", "Does a PCA start keep the global structure?"),
+        "tsne-input": Experiment("experiments:inputs", "What should t-SNE be fed, at which perplexity?"),
+    },
+    measures={
+        "kl": "KL divergence",
+        "knn": "k-NN accuracy",
+        "trust": "trustworthiness",
+        "global": "correlation of centroid distances",
+        "error": "reconstruction error",
+        "auc turned": "AUC, turned digits",
+        "auc patches": "AUC, patches",
+        "memory_mb": "memory, MB",
+    }
+    | {
+        f"{when} {noise}": f"PSNR in dB, noise {noise}, {what}"
+        for noise in (0.1, 0.3, 0.5)
+        for when, what in (("none", "untouched"), ("early", "early in training"), ("late", "late in training"))
+    },
+)

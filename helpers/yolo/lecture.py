@@ -1,0 +1,30 @@
+"""What lecture 08 tells about itself: its page, its recorded experiments, the names of its measures."""
+
+from helpers.course.lectures import Experiment, Lecture, Page
+
+LECTURE = Lecture(
+    pages={
+        "08_yolo": Page(
+            "How does one pass of a network find all objects, and how is that scored?",
+            "객체 탐지",
+            "The same code finds blood cells in real photographs",
+        )
+    },
+    experiments={
+        "yolo-shift": Experiment("shifts:shifts", "What does pooling do for pictures that are shifted?"),
+        "yolo-v1": Experiment("experiments:ends", "What does the fully connected end of YOLOv1 cost?"),
+        "yolo-ablation": Experiment(
+            "experiments:ablation", "Which parts of a small YOLO matter, changed one at a time?"
+        ),
+    },
+    measures={
+        "map": "mAP",
+        "map50": "mAP50",
+        "map75": "mAP75",
+        "map_small": "mAP, small",
+        "map_medium": "mAP, medium",
+        "gap": "calibration error",
+        "rank": "rank correlation of confidence and IoU",
+        "place": "AP50 of any digit",
+    },
+)
