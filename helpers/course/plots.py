@@ -6,8 +6,17 @@ those who do not see it: it says what the figure *shows*, not that it is a figur
 
 import base64
 import io
+from collections.abc import Sequence
+from types import ModuleType
+from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import ArrayLike
+
+if TYPE_CHECKING:
+    import torch
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 # Okabe and Ito's palette (https://jfly.uni-koeln.de/color/): distinct for every common colour vision
 COLOURS = ["#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#F0E442", "#000000"]
@@ -15,7 +24,7 @@ BLUE, ORANGE, GREEN, RED, PINK, SKY, YELLOW, BLACK = COLOURS
 MARKERS = ["o", "s", "^", "D", "v", "P", "X", "*"]  # never colour alone
 
 
-def use():
+def use() -> ModuleType:
     """Set the style of the course; returns `matplotlib.pyplot`."""
     import matplotlib.pyplot as plt
     from matplotlib import cycler
@@ -45,7 +54,7 @@ def use():
     return plt
 
 
-def show(fig, alt):
+def show(fig: "Figure", alt: str) -> None:
     """Show a Matplotlib figure with its description, and close it.
 
     alt  what a reader who does not see it must know: what is drawn, and what it shows
@@ -70,7 +79,7 @@ def show(fig, alt):
     )
 
 
-def image(x):
+def image(x: "ArrayLike | torch.Tensor") -> np.ndarray:
     """An image as Matplotlib wants it: (C, H, W) or (H, W) tensor or array, uint8 or floats in [0, 1] -> (H, W, C)."""
     x = x.detach().cpu().numpy() if hasattr(x, "detach") else np.asarray(x)
     if x.ndim == 3 and x.shape[0] in (1, 3) and x.shape[2] not in (1, 3):
@@ -80,7 +89,15 @@ def image(x):
     return x if x.dtype == np.uint8 else np.clip(x, 0, 1)
 
 
-def images(pictures, titles=None, *, columns=8, alt, size=1.1, colours=None):
+def images(
+    pictures: Sequence,
+    titles: Sequence[str] | None = None,
+    *,
+    columns: int = 8,
+    alt: str,
+    size: float = 1.1,
+    colours: Sequence[str] | None = None,
+) -> None:
     """A grid of pictures, each (C, H, W) or (H, W); titles above them, in `colours` where given."""
     plt = use()
     n = len(pictures)
@@ -102,7 +119,7 @@ def images(pictures, titles=None, *, columns=8, alt, size=1.1, colours=None):
     show(fig, alt)
 
 
-def curve(ax, x, runs, label, i=0):
+def curve(ax: "Axes", x: ArrayLike, runs: ArrayLike, label: str, i: int = 0) -> None:
     """Mean line and 95 % band of `runs` (seeds, len(x)); each curve has its own colour and marker."""
     from helpers.course.claims import interval
 
@@ -111,7 +128,9 @@ def curve(ax, x, runs, label, i=0):
     ax.fill_between(x, [p.low for p in parts], [p.high for p in parts], color=COLOURS[i], alpha=0.18, lw=0)
 
 
-def bars(ax, labels, groups, *, names=None):
+def bars(
+    ax: "Axes", labels: Sequence[str], groups: Sequence[Sequence[ArrayLike]], *, names: Sequence[str] | None = None
+) -> None:
     """Points with 95 % intervals: `groups[g][k]` holds the seeds of label k; one colour and marker per group."""
     from helpers.course.claims import interval
 

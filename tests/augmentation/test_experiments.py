@@ -11,9 +11,10 @@ from helpers.__main__ import app
 from helpers.augmentation import experiments
 from helpers.course.batches import Tensors
 from helpers.course.classify import classify
-from helpers.course.experiments import Record, arms, experiments
+from helpers.course.experiments import Record, arms
+from helpers.course.experiments import experiments as registered
 
-NAMES = [name for name in experiments() if name.startswith("augmentation-")]
+NAMES = [name for name in registered() if name.startswith("augmentation-")]
 METRICS = {
     "augmentation-gap": {"train", "test", "tta"},
     "augmentation-leak": {"valid", "fresh", "shared"},
