@@ -236,7 +236,7 @@ def train(name, latent=16, kind="conv", *, epochs=20, loss=None, noise=0.0, seed
     The report: "error", the mean squared error per picture (a sum over pixels; of the clean picture where
     there is noise), beside "pca_error" at the same width and "mean_error" of the mean picture; "knn", the
     accuracy of 10 nearest neighbours among the codes, beside "pca_knn"; "n", "seconds", "epochs",
-    "resumed_from". With `out`, a folder, the model is written to OUT/model.safetensors.
+    "resumed_from", "history". With `out`, a folder, the model is written to OUT/model.safetensors.
     """
     from accelerate.state import PartialState
 
@@ -270,6 +270,7 @@ def train(name, latent=16, kind="conv", *, epochs=20, loss=None, noise=0.0, seed
         "seconds": monotonic() - start,
         "epochs": result.epochs,
         "resumed_from": result.resumed_from,
+        "history": result.history,
     }
 
 

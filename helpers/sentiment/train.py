@@ -106,6 +106,7 @@ def train_classifier(
         "resumed_from": next((r.resumed_from for r in results if r.resumed_from), None),
         "valid_accuracy": [r.best["valid_correct"] for r in results],
         "valid_n": valid_n,
+        "history": [{"member": member} | entry for member, r in enumerate(results) for entry in r.history],
     }
 
 

@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 from time import monotonic
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -11,9 +11,8 @@ from helpers.course import commands as cli
 from helpers.course.commands import clear
 from helpers.course.errors import UserError
 
-app = typer.Typer(no_args_is_help=True, help="YOLO: train, evaluate, use and export an object detector.")
+app = typer.Typer(name="yolo", no_args_is_help=True, help="YOLO: train, evaluate, use and export an object detector.")
 KINDS = {"scenes": "scenes", "voc": "voc:PATH"}
-SPLITS = {"train": "train", "val": "valid", "valid": "valid", "test": "test"}  # as `scenes` calls them
 SCENES = {"train": 8000, "valid": 400, "test": 1000}
 
 Data = Annotated[
@@ -29,7 +28,7 @@ def _strides(text):
     try:
         return tuple(int(s) for s in text.split(","))
     except ValueError:
-        raise UserError(f"--strides {text} is no list such as 8,16") from None
+        raise UserError(f"--strides must be a comma-separated list such as 8,16; got {text!r}") from None
 
 
 def _data(data, split, size, classes=None, seed=0, scenes=None, multiple=32):
@@ -38,9 +37,6 @@ def _data(data, split, size, classes=None, seed=0, scenes=None, multiple=32):
     from helpers.yolo.scene_set import SceneSet
 
     kind, path = cli.kind_and_path(data, KINDS)
-    if split not in SPLITS:
-        raise UserError(f"--split {split} is not one of train, val, test")
-    split = SPLITS[split]
     if kind == "scenes":
         side = size if isinstance(size, int) else size[1]
         part = SceneSet(scenes or SCENES[split], split, side, seed if split == "train" else 0)
@@ -57,15 +53,6 @@ def load_detector(folder):
     return load(Path(folder) / "model.safetensors")
 
 
-def _json(value):
-    """NaN, what the AP of a class without objects is, becomes null: JSON knows no NaN."""
-    if isinstance(value, dict):
-        return {k: _json(v) for k, v in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_json(v) for v in value]
-    return None if isinstance(value, float) and value != value else value
-
-
 @app.command()
 @clear
 def train(
@@ -78,7 +65,7 @@ def train(
     ] = None,
     width: Annotated[int, typer.Option(min=1, help="Filters of the first layer.")] = 16,
     strides: Strides = "8,16",
-    box_loss: Annotated[str, typer.Option(help="v3 (squared differences), iou, giou or ciou.")] = "ciou",
+    box_loss: Annotated[Literal["v3", "iou", "giou", "ciou"], typer.Option(help="v3: squared differences.")] = "ciou",
     ignore: Annotated[
         float, typer.Option(min=0, max=1, help="Boxes with a larger IoU with an object need not be 'no object'.")
     ] = 0.7,
@@ -90,10 +77,8 @@ def train(
         ),
     ] = 0.4,
     flip: Annotated[
-        str | None,
-        typer.Option(
-            help="Mirror images, in training and when it is used: none, horizontal or both (also upside down)."
-        ),
+        Literal["none", "horizontal", "both"] | None,
+        typer.Option(help="Mirror images, in training and when it is used; both: also upside down."),
     ] = None,
     scenes: Annotated[int, typer.Option(min=1, help="Training scenes to render.")] = SCENES["train"],
     seed: cli.Seed = 0,
@@ -107,85 +92,54 @@ def train(
     json_: cli.Json = False,
 ):
     """Train a detector. The weights kept are those of the highest mAP on the validation split."""
-    import shlex
-    import sys
-    from datetime import date
-
-    from accelerate.state import PartialState
-
-    from helpers.course.devices import engine
-    from helpers.course.experiments import versions
-    from helpers.course.files import write_atomically
-    from helpers.yolo import train as yolo_train
-    from helpers.yolo.model import make_augment
-
-    cli.fresh(out, resume)
     kind, _ = cli.kind_and_path(data, KINDS)
-    recipe = yolo_train.RECIPES[kind]
-    flip, strides, size = flip or recipe["flip"], _strides(strides), size or recipe["size"]
-    if flip not in yolo_train.FLIPS:
-        raise UserError(f"--flip {flip} is not one of {', '.join(yolo_train.FLIPS)}")
-    yolo_train.check(strides, size, box_loss)
-    place = engine(device, precision).device  # one that is not there should not wait for the pictures
-    started = monotonic()
-    training = _data(data, "train", size, None, seed, scenes, max(strides))
-    valid = _data(data, "val", training.size, training.classes, seed)
-    model, result = yolo_train.train_detector(
-        training,
-        valid,
-        epochs=epochs or recipe["epochs"],
-        width=width,
-        strides=strides,
-        box_loss=box_loss,
-        ignore=ignore,
-        rescore=rescore,
-        anchor_iou=anchor_iou,
-        augment=make_augment(yolo_train.FLIPS[flip]),
-        batch_size=batch_size,
-        seed=seed,
-        config={"data": data, "flip": flip},
-        out=out,
-        resume=resume,
-        device=device,
-        precision=precision,
-        compile=compile,
-        workers=workers,
-        log=cli.epoch_line,
-        label=f"yolo on {kind}",
-        **({} if lr is None else {"lr": lr}),
-    )
-    scores = yolo_train.score(yolo_train.find(model.to(place), valid), valid)
-    facts = _json(
-        {
+
+    def run(options, place):
+        from helpers.yolo import train as yolo_train
+        from helpers.yolo.model import make_augment
+
+        recipe = yolo_train.RECIPES[kind]
+        mirrored, heads, side = flip or recipe["flip"], _strides(strides), size or recipe["size"]
+        yolo_train.check(heads, side, box_loss)
+        training = _data(data, "train", side, None, seed, scenes, max(heads))
+        valid = _data(data, "valid", training.size, training.classes, seed)
+        if lr is not None:
+            options["lr"] = lr
+        model, result = yolo_train.train_detector(
+            training,
+            valid,
+            epochs=epochs or recipe["epochs"],
+            width=width,
+            strides=heads,
+            box_loss=box_loss,
+            ignore=ignore,
+            rescore=rescore,
+            anchor_iou=anchor_iou,
+            augment=make_augment(yolo_train.FLIPS[mirrored]),
+            batch_size=batch_size,
+            config={"data": data, "flip": mirrored},
+            compile=compile,
+            workers=workers,
+            label=f"yolo on {kind}",
+            **options,
+        )
+        scores = yolo_train.score(yolo_train.find(model.to(place), valid), valid)
+        facts = {
             **scores,
             "n": len(valid),
-            "split": "val",
+            "split": "valid",
             "train": len(training),
             "size": list(training.size),
             "parameters": sum(p.numel() for p in model.parameters()),
-            "epochs": result.epochs,
-            "best_epoch": result.best["epoch"],
-            "seconds": monotonic() - started,
-            "resumed_from": result.resumed_from,
-            "weights": str(out),
         }
-    )
-    if PartialState().is_main_process:
-        yolo_train.save(out / "model.safetensors", model)
-        how = {
-            "command": shlex.join(["python", "-m", "helpers", *sys.argv[1:]]),
-            "seed": seed,
-            "date": date.today().isoformat(),
-            "versions": versions(),
-        }
-        whole = _json(how | facts | {"history": result.history})
-        write_atomically(out / "metrics.json", json.dumps(whole, indent=1).encode())
-    cli.answer(
-        facts,
-        json_,
-        f"mAP {scores['map']:.4f}, mAP50 {scores['map50']:.4f} on {len(valid)} validation "
-        f"pictures after {result.epochs} epochs; the model lies in {out}",
-    )
+        text = (
+            f"mAP {scores['map']:.4f}, mAP50 {scores['map50']:.4f} on {len(valid)} validation pictures after "
+            f"{result.epochs} epochs"
+        )
+        save = lambda: yolo_train.save(out / "model.safetensors", model)
+        return cli.Trained(facts | cli.progress(result), text, result.history, save)
+
+    cli.train_command(run, out=out, seed=seed, resume=resume, device=device, precision=precision, as_json=json_)
 
 
 @app.command("eval")
@@ -193,17 +147,10 @@ def train(
 def evaluate_(
     weights: cli.Weights,
     data: Data,
-    split: Annotated[str, typer.Option(help="train, val or test.")] = "val",
+    split: cli.Split = "valid",
     threshold: Threshold = 0.005,
     nms: Nms = 0.55,
-    seed: Annotated[
-        int | None,
-        typer.Option(
-            min=0,
-            max=2**32 - 1,
-            help="Seed of the split of a folder without lists; the one of the training if left out.",
-        ),
-    ] = None,
+    seed: cli.SplitSeed = None,
     record: Annotated[Path | None, typer.Option(help="Write the result, with versions and date, to this file.")] = None,
     device: cli.Device = "auto",
     json_: cli.Json = False,
@@ -218,7 +165,7 @@ def evaluate_(
     )
     model.to(engine(device).device)
     scores = yolo_train.score(yolo_train.find(model, part, threshold, nms), part)
-    facts = _json({**scores, "n": len(part), "split": split, "seconds": monotonic() - started, "weights": str(weights)})
+    facts = {**scores, "n": len(part), "split": split, "seconds": monotonic() - started, "weights": str(weights)}
     if record is not None:
         _record(record, facts, model, data, Path(weights))
     text = [f"mAP {scores['map']:.4f}, mAP50 {scores['map50']:.4f} on {len(part)} pictures of the {split} split"]
@@ -241,10 +188,10 @@ def _record(path, facts, model, data, weights):
         old = json.loads(path.read_text()) if path.is_file() else {"rows": []}
         known = [(r["seed"], r["split"]) for r in old["rows"]]
     except (ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{path} is no record of `yolo eval`: write to another file, or delete it") from error
+        raise UserError(f"{path} is not a record of `yolo eval`: choose another file, or delete it") from error
     row = {
         "seed": model.config["seed"],
-        "split": facts["split"],
+        "split": {"valid": "val"}.get(facts["split"], facts["split"]),  # as VOC and the records call it
         "map": facts["map"],
         "map50": facts["map50"],
         "map75": facts["map75"],
@@ -270,13 +217,13 @@ def _record(path, facts, model, data, weights):
         "seconds": sum(trainings.values()),
         "rows": sorted(rows, key=lambda r: (r["split"], r["seed"])),
     }
-    write_atomically(path, (json.dumps(record, indent=1, ensure_ascii=False) + "\n").encode())
+    write_atomically(path, (cli.to_json(record, indent=1) + "\n").encode())
 
 
 @app.command()
 @clear
 def detect(
-    images: Annotated[list[Path], typer.Argument(help="Picture files.")],
+    images: cli.Images,
     weights: cli.Weights,
     threshold: Threshold = 0.25,
     nms: Nms = 0.55,
@@ -320,7 +267,7 @@ def detect(
         for row, picture, name in zip(rows, pictures, names):
             write_atomically(out / name, _drawn(picture, row["objects"], model.config["classes"]))
             row["drawn"] = str(out / name)
-        write_atomically(out / "detections.json", json.dumps({"detections": rows}, indent=1).encode())
+        write_atomically(out / "detections.json", cli.to_json({"detections": rows}, indent=1).encode())
     cli.answer({"detections": rows}, json_, "\n".join(lines))
 
 
@@ -374,7 +321,7 @@ def export_darknet(
     from helpers.yolo.model import export
 
     model = load_detector(weights)
-    cli.fresh(out, True)
+    cli.writable(out)
     export(model, model.config["cfg"], out, model.config["classes"])
     files = [str(out / f"yolo.{end}") for end in ("cfg", "weights", "names", "data")]
     cli.answer({"files": files}, json_, "\n".join(files))
