@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import typing
 from pathlib import Path
 
 import pytest
@@ -68,3 +69,15 @@ def stopped(monkeypatch, epoch, *words):
         done = here(*words)
     assert done.exit_code == 130 and done.stdout == "", done.output
     assert done.stderr.strip().endswith("stopped; go on with --resume")
+
+
+def options(command):
+    """{name: its choices} of the typed options of a command."""
+    hints = typing.get_type_hints(command, include_extras=True)
+    return {name: _choices(hint) for name, hint in hints.items() if _choices(hint)}
+
+
+def _choices(hint):
+    if typing.get_origin(hint) is typing.Literal:
+        return list(typing.get_args(hint))
+    return [word for part in typing.get_args(hint) for word in _choices(part)]

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 import typer
-from command_line import ENVIRONMENT, ROOT, refused, shell, the_object
+from command_line import ENVIRONMENT, ROOT, options, refused, shell, the_object
 from command_line import here as run
 
 from helpers.__main__ import app
@@ -141,21 +141,17 @@ def test_a_package_with_commands_mounts_itself(tmp_path):
 def test_choices_are_those_of_the_code_behind_them():
     """The options stand in modules that do not load PyTorch; the values live in modules that do."""
     from helpers.embedding import autoencoder
+    from helpers.embedding.cli import train as autoencoder_train
+    from helpers.sentiment.cli import train as sentiment_train
     from helpers.sentiment.model import LINEAR, READERS
     from helpers.sentiment.text import UNITS
+    from helpers.yolo.cli import train as yolo_train
     from helpers.yolo.train import FLIPS
 
-    def choices(*path):
-        command = typer.main.get_command(app)
-        for name in path[:-1]:
-            command = command.commands[name]
-        option = next(p for p in command.params if f"--{path[-1]}" in p.opts)
-        return [str(word) for word in option.type.choices]
-
-    assert choices("sentiment", "train", "model") == [*LINEAR, *READERS]
-    assert choices("sentiment", "train", "unit") == list(UNITS)
-    assert choices("yolo", "train", "flip") == list(FLIPS)
-    assert choices("autoencoder", "train", "data") == list(autoencoder.DATA)
+    assert options(sentiment_train)["model"] == [*LINEAR, *READERS]
+    assert options(sentiment_train)["unit"] == list(UNITS)
+    assert options(yolo_train)["flip"] == list(FLIPS)
+    assert options(autoencoder_train)["data"] == list(autoencoder.DATA)
 
 
 # ------------------------------------------------------------------ experiments

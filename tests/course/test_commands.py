@@ -6,14 +6,13 @@ import resource
 import signal
 import subprocess
 import sys
-import typing
 from pathlib import Path
 
 import pytest
 import tiny_train
 import torch
 import typer
-from command_line import ENVIRONMENT, ROOT, TWO, here, refused, shell, the_object, wrong_option
+from command_line import ENVIRONMENT, ROOT, TWO, here, options, refused, shell, the_object, wrong_option
 
 from helpers.course import checkpoint, devices, experiments
 from helpers.course import commands as cli
@@ -258,25 +257,9 @@ def test_data_arguments():
             cli.kind_and_path(bad, kinds)
 
 
-def choices(option):
-    """The words of an option's Literal, also of `Literal[...] | None`."""
-    annotation = typing.get_args(option)[0]
-    return [word for word in _words(annotation) if word is not None]
-
-
-def _words(annotation):
-    if typing.get_origin(annotation) is typing.Literal:
-        return typing.get_args(annotation)
-    return [word for part in typing.get_args(annotation) for word in _words(part)]
-
-
 def test_the_choices_are_those_of_the_course():
     from helpers.__main__ import experiment
 
-    assert choices(typing.get_type_hints(experiment, include_extras=True)["scale"]) == list(experiments.SCALES)
-    for precision in choices(cli.Precision):
-        if precision != "fp16":
-            devices.engine("cpu", precision)
-    with pytest.raises(UserError, match=", ".join(choices(cli.Precision))):
+    assert options(experiment)["scale"] == list(experiments.SCALES)
+    with pytest.raises(UserError, match=", ".join(options(tiny_train.train)["precision"])):
         devices.engine("cpu", "int4")
-    assert torch.get_default_dtype() == torch.float32
