@@ -9,9 +9,11 @@ import typer
 from helpers.course import commands as cli
 from helpers.course.commands import clear
 
+app = typer.Typer()  # without a name: `augment` is a command of the root
 KINDS = {"folder": "folder:PATH"}
 
 
+@app.command()
 @clear
 def augment(
     data: Annotated[

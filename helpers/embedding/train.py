@@ -1,7 +1,6 @@
 """Training an autoencoder: on images, on one of the course's data sets, or, the linear one, to its very minimum."""
 
 from functools import partial
-from time import monotonic
 
 import torch
 from torch import nn
@@ -10,7 +9,7 @@ from helpers.course.batches import Tensors
 from helpers.course.errors import UserError
 from helpers.course.training import fit
 from helpers.data import sets
-from helpers.embedding.autoencoder import build, denoising, encode, linear, noisy, reconstruct, save, step, to_images
+from helpers.embedding.autoencoder import build, denoising, encode, linear, noisy, reconstruct, step, to_images
 from helpers.embedding.scores import knn_accuracy, pca
 
 # ---------------------------------------------------------------- data
@@ -76,26 +75,22 @@ def fit_images(model, x, valid=None, *, epochs, noise=0.0, lr=1e-3, batch_size=6
     )
 
 
-def train(name, latent=16, kind="conv", *, epochs=20, loss=None, noise=0.0, seed=0, out=None, **options):
+def train(name, latent=16, kind="conv", *, epochs=20, loss=None, noise=0.0, seed=0, **options):
     """Train on a data set of `DATA` and judge on its test part: (model, report), the command line's work.
 
     The report: "error", the mean squared error per picture (a sum over pixels; of the clean picture where
     there is noise), beside "pca_error" at the same width and "mean_error" of the mean picture; "knn", the
-    accuracy of 10 nearest neighbours among the codes, beside "pca_knn"; "n", "seconds", "epochs",
-    "resumed_from". With `out`, a folder, the model is written to OUT/model.safetensors.
+    accuracy of 10 nearest neighbours among the codes, beside "pca_knn"; "n", "epochs",
+    "resumed_from", "history". Other options (out, resume, device, ...) go to `fit`.
     """
-    from accelerate.state import PartialState
-
     if noise < 0:
         raise UserError(f"noise must be a standard deviation of 0 or more; got {noise}")
-    parts, start = splits(name, seed), monotonic()
+    parts = splits(name, seed)
     (x, labels), (valid, _), (test, test_labels) = parts["train"], parts["valid"], parts["test"]
     torch.manual_seed(seed)
     model = build(kind, x.shape[1:], latent, loss)
     config = model.config | {"data": name, "noise": noise}
-    result = fit_images(model, x, valid, epochs=epochs, noise=noise, seed=seed, out=out, config=config, **options)
-    if out and PartialState().is_main_process:
-        save(f"{out}/model.safetensors", model)
+    result = fit_images(model, x, valid, epochs=epochs, noise=noise, seed=seed, config=config, **options)
     device = {"device": options.get("device", "auto")}
     source = noisy(test, noise, torch.Generator().manual_seed(seed)) if noise else test
     control = pca(x, latent)
@@ -113,9 +108,9 @@ def train(name, latent=16, kind="conv", *, epochs=20, loss=None, noise=0.0, seed
         "mean_error": squared(x.flatten(1).mean(0)),
         "knn": knn_accuracy(codes, labels, test_codes, test_labels),
         "pca_knn": knn_accuracy(control.codes, labels, control.encode(source), test_labels),
-        "seconds": monotonic() - start,
         "epochs": result.epochs,
         "resumed_from": result.resumed_from,
+        "history": result.history,
     }
 
 

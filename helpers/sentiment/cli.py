@@ -1,11 +1,9 @@
 """`python -m helpers sentiment ...`: lecture 09 on a table of your own texts."""
 
-import json
-import shlex
 import sys
 from pathlib import Path
 from time import monotonic
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -13,7 +11,10 @@ from helpers.course import commands as cli
 from helpers.course.commands import clear
 from helpers.course.errors import UserError
 
-app = typer.Typer(no_args_is_help=True, help="Sentiment: train, evaluate and use a classifier of texts.")
+app = typer.Typer(
+    name="sentiment", no_args_is_help=True, help="Sentiment: train, evaluate and use a classifier of texts."
+)
+FILES = ("last.safetensors", "sentiment.safetensors", "member*/**/last.safetensors")  # of a run that exists
 KINDS = {"reviews": "reviews", "tsv": "tsv:PATH"}
 
 Data = Annotated[
@@ -32,16 +33,8 @@ def _load(data, group=None, classes=None):
     if kind == "tsv":
         return load_tsv(path, group, classes)
     if group not in (None, "film"):
-        raise UserError(f"--group must be film for the reviews, which are grouped by film; got {group!r}")
+        raise UserError(f"--group must be film for --data reviews, which are grouped by film; got {group!r}")
     return film_reviews()
-
-
-def _fresh(out, resume):
-    """Refuse to write over a model or its training states."""
-    cli.fresh(out, resume)
-    for path in [out / "sentiment.safetensors", *sorted(out.glob("member*/**/last.safetensors"))]:
-        if path.exists() and not resume:
-            raise UserError(f"{path} exists: go on with --resume, or choose another --out")
 
 
 @app.command()
@@ -50,14 +43,24 @@ def train(
     data: Data = "reviews",
     group: Group = None,
     unit: Annotated[
-        str,
-        typer.Option(
-            help="What a text is read in: word, space, syllable, jamo, morpheme, syllable+joined, syllable+morpheme."
-        ),
+        Literal["word", "space", "syllable", "jamo", "morpheme", "syllable+joined", "syllable+morpheme"],
+        typer.Option(help="What a text is read in."),
     ] = "word",
     model: Annotated[
-        str,
-        typer.Option(help="linear, tfidf, naive-bayes; bag, rnn, lstm, bilstm, attention, subword, best, class-ratio."),
+        Literal[
+            "naive-bayes",
+            "tfidf",
+            "linear",
+            "bag",
+            "rnn",
+            "lstm",
+            "bilstm",
+            "attention",
+            "subword",
+            "best",
+            "class-ratio",
+        ],
+        typer.Option(help="The first three count n-grams; the others read."),
     ] = "lstm",
     members: Annotated[
         int | None, typer.Option(min=1, help="Readers whose scores are averaged; 1, or 5 for best and class-ratio.")
@@ -89,68 +92,37 @@ def train(
     The accuracy reported is that on texts kept back: on --test-share of the groups, or else, where all are learned
     from, on the tenth that chose the best epoch (readers) or was kept back in a first fit (linear models).
     """
-    _fresh(out, resume)
-    from accelerate.state import PartialState
 
-    from helpers.course.devices import engine
-    from helpers.course.experiments import versions
-    from helpers.course.files import write_atomically
-    from helpers.data.texts import split_groups
-    from helpers.sentiment.model import LINEAR
-    from helpers.sentiment.train import evaluate, train_classifier
+    def run(options, place):
+        from helpers.data.texts import split_groups
+        from helpers.sentiment.model import LINEAR
+        from helpers.sentiment.train import evaluate, train_classifier
 
-    started = monotonic()
-    engine(device, precision)  # a wrong one should not wait for the data
-    table, tested = _load(data, group), None
-    groups = table.texts if table.groups is None else table.groups
-    if test_share:
-        table, tested = (table.rows(part) for part in split_groups(groups, test_share, seed))
-    cli.note(f"{len(table)} texts to learn from, classes {' and '.join(table.classes)}, model {model}, unit {unit}")
-    options = {
-        "members": members,
-        "pretrain_epochs": pretrain_epochs,
-        "min_count": min_count,
-        "seed": seed,
-        "lr": lr,
-        "epochs": epochs,
-        "batch_size": batch_size,
-        "resume": resume,
-        "device": device,
-        "precision": precision,
-        "compile": compile,
-        "log": cli.epoch_line,
-    }
-    options = {name: value for name, value in options.items() if value is not None}
-    if model in LINEAR and tested is None:
-        learned, tested = (table.rows(part) for part in split_groups(groups, 0.1, seed))
-        scores = evaluate(train_classifier(learned, model, unit)[0], tested)
-    classifier, report = train_classifier(table, model, unit, out=out, half=half, **options)
-    if test_share:
-        scores = evaluate(classifier.to(engine(device, "no").device), tested)
-    elif model not in LINEAR:
-        right = report["valid_accuracy"]
-        scores = {"accuracy": sum(right) / len(right), "n": report["valid_n"]}
-    facts = (
-        scores
-        | report
-        | {
-            "n": scores["n"],
-            "train": len(table),
-            "measured_on": "test" if test_share else "validation",
-            "classes": table.classes,
-            "seed": seed,
-            "seconds": monotonic() - started,
-            "weights": str(out),
-            "command": shlex.join(["python", "-m", "helpers", *sys.argv[1:]]),
-            "versions": versions(),
-        }
-    )
-    if PartialState().is_main_process:
-        write_atomically(out / "metrics.json", (json.dumps(facts, indent=1, ensure_ascii=False) + "\n").encode())
-    cli.answer(
-        facts,
-        json_,
-        f"accuracy {facts['accuracy']:.4f} on {facts['n']} {facts['measured_on']} texts; the model lies in {out}",
+        table, tested = _load(data, group), None
+        groups = table.texts if table.groups is None else table.groups
+        if test_share:
+            table, tested = (table.rows(part) for part in split_groups(groups, test_share, seed))
+        cli.note(f"{len(table)} texts to learn from, classes {' and '.join(table.classes)}, model {model}, unit {unit}")
+        given = {"members": members, "lr": lr, "epochs": epochs}
+        options |= {name: value for name, value in given.items() if value is not None}
+        options |= {"pretrain_epochs": pretrain_epochs, "min_count": min_count}
+        if model in LINEAR and tested is None:
+            learned, tested = (table.rows(part) for part in split_groups(groups, 0.1, seed))
+            scores = evaluate(train_classifier(learned, model, unit)[0], tested)
+        classifier, report = train_classifier(table, model, unit, batch_size=batch_size, compile=compile, **options)
+        if test_share:
+            scores = evaluate(classifier.to(place), tested)
+        elif model not in LINEAR:
+            right = report["valid_accuracy"]
+            scores = {"accuracy": sum(right) / len(right), "n": report["valid_n"]}
+        history, measured_on = report.pop("history"), "test" if test_share else "validation"
+        facts = scores | report
+        facts |= {"n": scores["n"], "train": len(table), "measured_on": measured_on, "classes": table.classes}
+        text = f"accuracy {facts['accuracy']:.4f} on {facts['n']} {measured_on} texts"
+        return cli.Trained(facts, text, history, lambda: classifier.save(out, half))
+
+    cli.train_command(
+        run, out=out, seed=seed, resume=resume, device=device, precision=precision, as_json=json_, files=FILES
     )
 
 
@@ -165,7 +137,8 @@ def evaluate_(weights: cli.Weights, data: Data, device: cli.Device = "auto", jso
     table = _load(data, classes=classifier.classes)
     if table.classes != classifier.classes:
         raise UserError(
-            f"the model knows the classes {', '.join(classifier.classes)}; the data has {', '.join(table.classes)}"
+            f"the model was trained on the classes {', '.join(classifier.classes)}; --data has "
+            f"{', '.join(table.classes)}: use data with the same classes"
         )
     scores = evaluate(classifier, table)
     known = proportion(round(scores["accuracy"] * scores["n"]), scores["n"])
@@ -192,7 +165,7 @@ def predict(
     found = []
     for number, text in enumerate(texts, start=1):
         if any("\ud800" <= c <= "\udfff" for c in text):  # bytes that were no UTF-8
-            raise UserError(f"text {number} is not UTF-8")
+            raise UserError(f"text {number} is not UTF-8: convert it, with iconv for example")
         found += text_lines(sys.stdin.buffer.read(), "standard input") if text == "-" else [text]
     classifier, rows = _load_classifier(weights, device), []
     for text, answer in zip(found, classifier.predict(found)):

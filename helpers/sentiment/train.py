@@ -30,7 +30,6 @@ def train_classifier(
     valid_share=0.1,
     seed=0,
     out=None,
-    half=False,
     **options,
 ):
     """Train a model of one of the kinds in LINEAR and READERS on a `Table` -> (Classifier, report dict).
@@ -38,16 +37,14 @@ def train_classifier(
     Readers know the tokens seen `min_count` times and keep the epoch that is best on `valid_share` of the groups
     (of the texts where the table has none); the linear models know all tokens and take all rows. `members` readers
     (1; "best", "class-ratio": 5) differ in seed and in those groups. "best" first learns the language of the training
-    texts for `pretrain_epochs`. With `out`, the classifier (in 16 bits if `half`) and the training states go into
-    that folder. Other options (resume, device, ...) go to `training.fit`.
+    texts for `pretrain_epochs`. With `out`, the training states go into that folder. Other options (resume, device,
+    ...) go to `fit`.
     """
     if kind not in LINEAR and kind not in READERS:
         raise UserError(f"there is no model {kind!r}; choose one of {', '.join([*LINEAR, *READERS])}")
     if unit not in UNITS:
         raise UserError(f"there is no unit {unit!r}; choose one of {', '.join(UNITS)}")
     _both_classes(table.labels)
-    from accelerate.state import PartialState
-
     start = monotonic()
     groups = table.texts if table.groups is None else table.groups
     lists = [UNITS[unit](text) for text in table.texts]
@@ -82,8 +79,6 @@ def train_classifier(
             models.append(model)
             results.append(result)
     classifier = Classifier(kind, models, vocabulary, unit, table.classes, prior)
-    if out and PartialState().is_main_process:
-        classifier.save(out, half)
     return classifier, {
         "model": kind,
         "unit": unit,
@@ -95,6 +90,7 @@ def train_classifier(
         "resumed_from": next((r.resumed_from for r in results if r.resumed_from), None),
         "valid_accuracy": [r.best["valid_correct"] for r in results],
         "valid_n": valid_n,
+        "history": [{"member": member} | entry for member, r in enumerate(results) for entry in r.history],
     }
 
 

@@ -1,9 +1,7 @@
 """`python -m helpers transfer ...`: lecture 06 on a folder of your own photographs."""
 
-import json
 from pathlib import Path
-from time import monotonic
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -11,7 +9,9 @@ from helpers.course import commands as cli
 from helpers.course.commands import clear
 from helpers.course.errors import UserError
 
-app = typer.Typer(no_args_is_help=True, help="Transfer learning: train, evaluate and use a picture classifier.")
+app = typer.Typer(
+    name="transfer", no_args_is_help=True, help="Transfer learning: train, evaluate and use a picture classifier."
+)
 KINDS = {"folder": "folder:PATH", "leaves": "leaves", "leaves-field": "leaves-field"}
 
 Data = Annotated[
@@ -51,7 +51,7 @@ def load_classifier(folder):
 
     weights, config = load_model(Path(folder) / "model.safetensors")
     if not {"classes", "backbone", "size"} <= config.keys():
-        raise UserError(f"{folder} holds no picture classifier: give the folder that `transfer train` wrote")
+        raise UserError(f"{folder} does not hold a picture classifier: pass the folder that `transfer train` wrote")
     model = Classifier(len(config["classes"]), config["backbone"], pretrained=False)
     model.load_state_dict(weights)
     return model.eval(), config
@@ -64,7 +64,7 @@ def train(
     out: cli.Out = Path("runs/transfer"),
     backbone: Annotated[str, typer.Option(help="Built in, or any other network of timm.")] = "efficientnet_lite0",
     freeze: Annotated[
-        str,
+        Literal["base", "half", "none"],
         typer.Option(
             help="base: train the head alone (fast, best for few pictures); half: and "
             "the later half of the blocks; none: everything."
@@ -88,84 +88,60 @@ def train(
     json_: cli.Json = False,
 ):
     """Train a classifier on class folders. The weights kept are those of the lowest validation loss."""
-    from helpers.course.batches import seed_everything
-    from helpers.course.classify import classify
-    from helpers.course.devices import engine
-    from helpers.course.training import evaluate, save_model
-    from helpers.transfer.model import Classifier
-    from helpers.transfer.train import train_classifier
-
-    cli.fresh(out, resume)
-    if freeze not in ("base", "half", "none"):
-        raise UserError(f"--freeze {freeze} is not one of base, half, none")
     if freeze == "base" and not pretrained:
-        raise UserError("a frozen base of random weights cannot learn much: use --freeze none with --no-pretrained")
-    started, acc = monotonic(), engine(device, precision)
-    seed_everything(seed)
-    strategy = freeze if pretrained else "scratch"
-    model = Classifier(2, backbone, pretrained)  # before the pictures: an unknown name should not wait for them
-    training, valid, classes = _load(data, size, seed, only_33)
-    if len(classes) != 2:
-        head = type(model.head)(model.base.num_features, len(classes))
-        for parameter in head.parameters():
-            parameter.data.zero_()
-        model.head = head
-    cli.note(f"{len(training)} pictures to train on, {len(valid)} to validate, {len(classes)} classes, on {acc.device}")
-    config = {
-        "classes": classes,
-        "backbone": backbone,
-        "size": size,
-        "strategy": strategy,
-        "lr": lr,
-        "seed": seed,
-        "epochs": epochs or (30 if freeze == "base" else 10),
-    }
-    result = train_classifier(
-        model,
-        training,
-        valid,
-        strategy=strategy,
-        epochs=config["epochs"],
-        lr=lr,
-        batch_size=batch_size,
-        seed=seed,
-        out=out,
-        resume=resume,
-        config=config,
-        device=device,
-        precision=precision,
-        compile=compile,
-        workers=workers,
-        patience=patience or None,
-        keep="best",
-        log=cli.epoch_line,
-        label=f"{backbone}, {freeze} frozen",
-    )
-    scores = evaluate(model, valid, step=classify, device=device, precision=precision, workers=workers)
-    facts = {
-        "accuracy": scores["accuracy"],
-        "loss": scores["loss"],
-        "n": scores["n"],
-        "train": len(training),
-        "classes": len(classes),
-        "epochs": result.epochs,
-        "best_epoch": result.best["epoch"],
-        "seconds": monotonic() - started,
-        "resumed_from": result.resumed_from,
-        "stopped_early": result.stopped_early,
-        "weights": str(out),
-    }
-    if acc.is_main_process:
-        from helpers.course.files import write_atomically
+        raise UserError("--no-pretrained needs --freeze none: a frozen base of random weights learns next to nothing")
+    strategy, epochs = freeze if pretrained else "scratch", epochs or (30 if freeze == "base" else 10)
 
-        save_model(out / "model.safetensors", model, config)
-        write_atomically(out / "metrics.json", json.dumps(facts | {"history": result.history}, indent=1).encode())
-    cli.answer(
-        facts,
-        json_,
-        f"accuracy {facts['accuracy']:.4f} on {facts['n']} validation pictures after "
-        f"{facts['epochs']} epochs; the model lies in {out}",
-    )
+    def run(options, device):
+        from helpers.course.batches import seed_everything
+        from helpers.course.classify import classify
+        from helpers.course.training import evaluate, save_model
+        from helpers.transfer.model import Classifier
+        from helpers.transfer.train import train_classifier
+
+        seed_everything(seed)
+        model = Classifier(2, backbone, pretrained)  # before the pictures: an unknown name should not wait for them
+        training, valid, classes = _load(data, size, seed, only_33)
+        if len(classes) != 2:
+            head = type(model.head)(model.base.num_features, len(classes))
+            for parameter in head.parameters():
+                parameter.data.zero_()
+            model.head = head
+        cli.note(f"{len(training)} pictures to train on, {len(valid)} to validate, {len(classes)} classes, on {device}")
+        config = {
+            "classes": classes,
+            "backbone": backbone,
+            "size": size,
+            "strategy": strategy,
+            "lr": lr,
+            "seed": seed,
+            "epochs": epochs,
+        }
+        result = train_classifier(
+            model,
+            training,
+            valid,
+            strategy=strategy,
+            epochs=epochs,
+            lr=lr,
+            batch_size=batch_size,
+            config=config,
+            compile=compile,
+            workers=workers,
+            patience=patience or None,
+            keep="best",
+            label=f"{backbone}, {freeze} frozen",
+            **options,
+        )
+        where = {"device": options["device"], "precision": precision}
+        scores = evaluate(model, valid, step=classify, workers=workers, **where)
+        facts = {name: scores[name] for name in ("accuracy", "loss", "n")}
+        facts |= {"train": len(training), "classes": len(classes)} | cli.progress(result)
+        text = f"accuracy {scores['accuracy']:.4f} on {scores['n']} validation pictures after {result.epochs} epochs"
+        save = lambda: save_model(out / "model.safetensors", model, config)
+        return cli.Trained(facts, text, result.history, save)
+
+    cli.train_command(run, out=out, seed=seed, resume=resume, device=device, precision=precision, as_json=json_)
 
 
 @app.command("eval")
@@ -174,13 +150,8 @@ def evaluate_(
     weights: cli.Weights,
     data: Data,
     only_33: Only33 = False,
-    split: Annotated[str, typer.Option(help="valid or train, or test for PATH/test.")] = "valid",
-    seed: Annotated[
-        int | None,
-        typer.Option(
-            min=0, max=2**32 - 1, help="Seed of the split of folders without val/; the one of the training if left out."
-        ),
-    ] = None,
+    split: cli.Split = "valid",
+    seed: cli.SplitSeed = None,
     device: cli.Device = "auto",
     json_: cli.Json = False,
 ):
@@ -192,8 +163,6 @@ def evaluate_(
 
     model, config = load_classifier(weights)
     kind, path = cli.kind_and_path(data, KINDS)
-    if split not in ("train", "valid", "test"):
-        raise UserError(f"--split {split} is not one of train, valid, test")
     if split == "test":
         if kind != "folder":
             raise UserError("--split test needs folder:PATH with PATH/test/CLASS/*")
@@ -203,7 +172,9 @@ def evaluate_(
         train, valid, classes = _load(data, config["size"], seed, only_33, which=split)
         if classes != config["classes"]:
             known, new = ", ".join(config["classes"]), ", ".join(classes)
-            raise UserError(f"the model knows the classes {known}; the data has {new}")
+            raise UserError(
+                f"the model was trained on the classes {known}; --data has {new}: use data with the same classes"
+            )
         part = train if split == "train" else valid
     scores = evaluate(model, part, step=classify, device=device)
     known = proportion(round(scores["accuracy"] * scores["n"]), scores["n"])
@@ -226,7 +197,7 @@ def evaluate_(
 @app.command()
 @clear
 def predict(
-    images: Annotated[list[Path], typer.Argument(help="Picture files.")],
+    images: cli.Images,
     weights: cli.Weights,
     top: Annotated[int, typer.Option(min=1, help="How many classes to name.")] = 3,
     device: cli.Device = "auto",

@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 from time import monotonic
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -11,9 +11,8 @@ from helpers.course import commands as cli
 from helpers.course.commands import clear
 from helpers.course.errors import UserError
 
-app = typer.Typer(no_args_is_help=True, help="YOLO: train, evaluate, use and export an object detector.")
+app = typer.Typer(name="yolo", no_args_is_help=True, help="YOLO: train, evaluate, use and export an object detector.")
 KINDS = {"scenes": "scenes", "voc": "voc:PATH"}
-SPLITS = {"train": "train", "valid": "valid", "val": "valid", "test": "test"}  # as spelled here: as called in code
 SCENES = {"train": 8000, "valid": 400, "test": 1000}
 
 Data = Annotated[
@@ -38,9 +37,6 @@ def _data(data, split, size, classes=None, seed=0, scenes=None, multiple=32):
     from helpers.yolo.scene_set import SceneSet
 
     kind, path = cli.kind_and_path(data, KINDS)
-    if split not in SPLITS:
-        raise UserError(f"--split must be train, val or test; got {split!r}")
-    split = SPLITS[split]
     if kind == "scenes":
         side = size if isinstance(size, int) else size[1]
         part = SceneSet(scenes or SCENES[split], split, side, seed if split == "train" else 0)
@@ -57,15 +53,6 @@ def load_detector(folder):
     return load(Path(folder) / "model.safetensors")
 
 
-def _json(value):
-    """NaN, what the AP of a class without objects is, becomes null: JSON knows no NaN."""
-    if isinstance(value, dict):
-        return {k: _json(v) for k, v in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_json(v) for v in value]
-    return None if isinstance(value, float) and value != value else value
-
-
 @app.command()
 @clear
 def train(
@@ -78,7 +65,7 @@ def train(
     ] = None,
     width: Annotated[int, typer.Option(min=1, help="Filters of the first layer.")] = 16,
     strides: Strides = "8,16",
-    box_loss: Annotated[str, typer.Option(help="v3 (squared differences), iou, giou or ciou.")] = "ciou",
+    box_loss: Annotated[Literal["v3", "iou", "giou", "ciou"], typer.Option(help="v3: squared differences.")] = "ciou",
     ignore: Annotated[
         float, typer.Option(min=0, max=1, help="Boxes with a larger IoU with an object need not be 'no object'.")
     ] = 0.7,
@@ -90,10 +77,8 @@ def train(
         ),
     ] = 0.4,
     flip: Annotated[
-        str | None,
-        typer.Option(
-            help="Mirror images, in training and when it is used: none, horizontal or both (also upside down)."
-        ),
+        Literal["none", "horizontal", "both"] | None,
+        typer.Option(help="Mirror images, in training and when it is used; both: also upside down."),
     ] = None,
     scenes: Annotated[int, typer.Option(min=1, help="Training scenes to render.")] = SCENES["train"],
     seed: cli.Seed = 0,
@@ -107,88 +92,57 @@ def train(
     json_: cli.Json = False,
 ):
     """Train a detector. The weights kept are those of the highest mAP on the validation split."""
-    import shlex
-    import sys
-    from datetime import date
-
-    from accelerate.state import PartialState
-
-    from helpers.course.devices import engine
-    from helpers.course.experiments import versions
-    from helpers.course.files import write_atomically
-    from helpers.yolo.average_precision import evaluate_dataset
-    from helpers.yolo.detect import MIRRORS, detect_dataset
-    from helpers.yolo.model import make_augment
-    from helpers.yolo.train import RECIPES, save, train_detector
-    from helpers.yolo.train import check as check_settings
-
-    cli.fresh(out, resume)
     kind, _ = cli.kind_and_path(data, KINDS)
-    recipe = RECIPES[kind]
-    flip, strides, size = flip or recipe["flip"], _strides(strides), size or recipe["size"]
-    if flip not in MIRRORS:
-        raise UserError(f"--flip must be one of {', '.join(MIRRORS)}; got {flip!r}")
-    check_settings(strides, size, box_loss)
-    place = engine(device, precision).device  # one that is not there should not wait for the images
-    started = monotonic()
-    training = _data(data, "train", size, None, seed, scenes, max(strides))
-    valid = _data(data, "valid", training.size, training.classes, seed)
-    model, result = train_detector(
-        training,
-        valid,
-        epochs=epochs or recipe["epochs"],
-        width=width,
-        strides=strides,
-        box_loss=box_loss,
-        ignore=ignore,
-        rescore=rescore,
-        anchor_iou=anchor_iou,
-        augment=make_augment(flip),
-        batch_size=batch_size,
-        seed=seed,
-        config={"data": data, "flip": flip},
-        out=out,
-        resume=resume,
-        device=device,
-        precision=precision,
-        compile=compile,
-        workers=workers,
-        log=cli.epoch_line,
-        label=f"yolo on {kind}",
-        **({} if lr is None else {"lr": lr}),
-    )
-    scores = evaluate_dataset(detect_dataset(model.to(place), valid), valid)
-    facts = _json(
-        {
+
+    def run(options, place):
+        from helpers.yolo.average_precision import evaluate_dataset
+        from helpers.yolo.detect import detect_dataset
+        from helpers.yolo.model import make_augment
+        from helpers.yolo.train import RECIPES, check, save, train_detector
+
+        recipe = RECIPES[kind]
+        mirrored, heads, side = flip or recipe["flip"], _strides(strides), size or recipe["size"]
+        check(heads, side, box_loss)
+        training = _data(data, "train", side, None, seed, scenes, max(heads))
+        valid = _data(data, "valid", training.size, training.classes, seed)
+        if lr is not None:
+            options["lr"] = lr
+        model, result = train_detector(
+            training,
+            valid,
+            epochs=epochs or recipe["epochs"],
+            width=width,
+            strides=heads,
+            box_loss=box_loss,
+            ignore=ignore,
+            rescore=rescore,
+            anchor_iou=anchor_iou,
+            augment=make_augment(mirrored),
+            batch_size=batch_size,
+            config={"data": data, "flip": mirrored},
+            compile=compile,
+            workers=workers,
+            label=f"yolo on {kind}",
+            **options,
+        )
+        scores = evaluate_dataset(detect_dataset(model.to(place), valid), valid)
+        facts = {
             **scores,
             "n": len(valid),
-            "split": "val",
+            "split": "valid",
             "train": len(training),
             "size": list(training.size),
             "parameters": sum(p.numel() for p in model.parameters()),
-            "epochs": result.epochs,
-            "best_epoch": result.best["epoch"],
-            "seconds": monotonic() - started,
-            "resumed_from": result.resumed_from,
-            "weights": str(out),
         }
-    )
-    if PartialState().is_main_process:
-        save(out / "model.safetensors", model)
-        how = {
-            "command": shlex.join(["python", "-m", "helpers", *sys.argv[1:]]),
-            "seed": seed,
-            "date": date.today().isoformat(),
-            "versions": versions(),
-        }
-        whole = _json(how | facts | {"history": result.history})
-        write_atomically(out / "metrics.json", json.dumps(whole, indent=1).encode())
-    cli.answer(
-        facts,
-        json_,
-        f"mAP {scores['map']:.4f}, mAP50 {scores['map50']:.4f} on {len(valid)} validation "
-        f"pictures after {result.epochs} epochs; the model lies in {out}",
-    )
+        text = (
+            f"mAP {scores['map']:.4f}, mAP50 {scores['map50']:.4f} on {len(valid)} validation pictures after "
+            f"{result.epochs} epochs"
+        )
+        return cli.Trained(
+            facts | cli.progress(result), text, result.history, lambda: save(out / "model.safetensors", model)
+        )
+
+    cli.train_command(run, out=out, seed=seed, resume=resume, device=device, precision=precision, as_json=json_)
 
 
 @app.command("eval")
@@ -196,17 +150,10 @@ def train(
 def evaluate_(
     weights: cli.Weights,
     data: Data,
-    split: Annotated[str, typer.Option(help="train, val or test.")] = "val",
+    split: cli.Split = "valid",
     threshold: Threshold = 0.005,
     nms: Nms = 0.55,
-    seed: Annotated[
-        int | None,
-        typer.Option(
-            min=0,
-            max=2**32 - 1,
-            help="Seed of the split of a folder without lists; the one of the training if left out.",
-        ),
-    ] = None,
+    seed: cli.SplitSeed = None,
     record: Annotated[Path | None, typer.Option(help="Write the result, with versions and date, to this file.")] = None,
     device: cli.Device = "auto",
     json_: cli.Json = False,
@@ -222,7 +169,7 @@ def evaluate_(
     )
     model.to(engine(device).device)
     scores = evaluate_dataset(detect_dataset(model, part, threshold, nms), part)
-    facts = _json({**scores, "n": len(part), "split": split, "seconds": monotonic() - started, "weights": str(weights)})
+    facts = {**scores, "n": len(part), "split": split, "seconds": monotonic() - started, "weights": str(weights)}
     if record is not None:
         _record(record, facts, model, data, Path(weights))
     text = [f"mAP {scores['map']:.4f}, mAP50 {scores['map50']:.4f} on {len(part)} pictures of the {split} split"]
@@ -278,13 +225,13 @@ def _record(path, facts, model, data, weights):
         "arms": list(dict.fromkeys(r["arm"] for r in rows)),
         "runs": rows,
     }
-    write_atomically(path, (json.dumps(record, indent=1, ensure_ascii=False) + "\n").encode())
+    write_atomically(path, (cli.to_json(record, indent=1) + "\n").encode())
 
 
 @app.command()
 @clear
 def detect(
-    files: Annotated[list[Path], typer.Argument(metavar="IMAGES...", help="Picture files.")],
+    images: cli.Images,
     weights: cli.Weights,
     threshold: Threshold = 0.25,
     nms: Nms = 0.55,
@@ -307,11 +254,11 @@ def detect(
     model.to(engine(device).device)
     if out is not None and out.exists() and not out.is_dir():
         raise UserError(f"--out {out} is a file: choose a folder")
-    images = [read_image(path) for path in files]
-    found = detect_batch(model, torch.stack([boxed(image, model.size) for image in images]), threshold, nms)
-    found = [to_image(one, image.shape[:2], model.size) for one, image in zip(found, images)]
+    pixels = [read_image(path) for path in images]
+    found = detect_batch(model, torch.stack([boxed(image, model.size) for image in pixels]), threshold, nms)
+    found = [to_image(one, image.shape[:2], model.size) for one, image in zip(found, pixels)]
     rows, lines = [], []
-    for path, one in zip(files, found):
+    for path, one in zip(images, found):
         objects = [
             {"class": model.config["classes"][k], "score": s, "box": box}
             for k, s, box in zip(one["labels"].tolist(), one["scores"].tolist(), one["boxes"].tolist())
@@ -323,11 +270,11 @@ def detect(
         none = f"nothing with a score of {threshold:g} or more; a lower --threshold shows more"
         lines.append(f"{path}: {listed or none}")
     if out is not None:
-        names = _names(files)
-        for row, image, name in zip(rows, images, names):
+        names = _names(images)
+        for row, image, name in zip(rows, pixels, names):
             write_atomically(out / name, _drawn(image, row["objects"], model.config["classes"]))
             row["drawn"] = str(out / name)
-        write_atomically(out / "detections.json", json.dumps({"detections": rows}, indent=1).encode())
+        write_atomically(out / "detections.json", cli.to_json({"detections": rows}, indent=1).encode())
     cli.answer({"detections": rows}, json_, "\n".join(lines))
 
 
@@ -381,7 +328,7 @@ def export_darknet(
     from helpers.yolo.model import export
 
     model = load_detector(weights)
-    cli.fresh(out, True)
+    cli.writable(out)
     export(model, model.config["cfg"], out, model.config["classes"])
     files = [str(out / f"yolo.{end}") for end in ("cfg", "weights", "names", "data")]
     cli.answer({"files": files}, json_, "\n".join(files))
