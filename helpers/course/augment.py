@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from helpers.course.errors import UserError
 
 
-def check_images(x):
+def check_images(x: torch.Tensor) -> None:
     """Raise UserError unless x is a batch of images (B, C, H, W), uint8 or float."""
     if x.ndim != 4:
         raise UserError(f"a batch of pictures has the shape (B, C, H, W), not {tuple(x.shape)}")
@@ -25,19 +25,19 @@ def _pick(mask, a, b):
     return torch.cat([b, a]).index_select(0, rows)
 
 
-def hflip(x, mask):
+def hflip(x: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
     """Mirror the images x (B, C, H, W) with mask (B,) sideways: out[b, c, i, j] = x[b, c, i, W-1-j]."""
     check_images(x)
     return _pick(mask, x.flip(-1), x)
 
 
-def vflip(x, mask):
+def vflip(x: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
     """Turn the images x (B, C, H, W) with mask (B,) upside down: out[b, c, i, j] = x[b, c, H-1-i, j]."""
     check_images(x)
     return _pick(mask, x.flip(-2), x)
 
 
-def pad(x, margin, mode="constant", fill=0):
+def pad(x: torch.Tensor, margin: int, mode: str = "constant", fill: float = 0) -> torch.Tensor:
     """Add `margin` pixels on all four sides of x (B, C, H, W). mode: "constant" (with `fill`) or "reflect"
     (mirrored about the border pixel: c b | a b c)."""
     check_images(x)
@@ -54,7 +54,9 @@ def pad(x, margin, mode="constant", fill=0):
     return x
 
 
-def crop(x, top, left, size):
+def crop(
+    x: torch.Tensor, top: torch.Tensor | int, left: torch.Tensor | int, size: int | tuple[int, ...]
+) -> torch.Tensor:
     """Cut one window out of each image: out[b] = x[b, :, top[b] : top[b] + h, left[b] : left[b] + w].
 
     x (B, C, H, W); top, left (B,) integers in pixels; size h = w, or (h, w). Returns (B, C, h, w). Positions
@@ -79,7 +81,9 @@ def crop(x, top, left, size):
     return windows.index_select(0, (torch.arange(B, device=x.device) * (C * H) + top) * W + left)
 
 
-def flip_and_shift(batch, generator, reach=1 / 8):
+def flip_and_shift(
+    batch: tuple[torch.Tensor, torch.Tensor], generator: torch.Generator, reach: float = 1 / 8
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Augment a batch (x, y) on its device: each image mirrored or not, and shifted by up to `reach` of its width.
 
     What a shift uncovers is the reflected border. The numbers are drawn by `generator`, a CPU one.

@@ -237,7 +237,7 @@ class Card:
             "shown": {"value": self._number(v.mean) if v.n else self.measured, "low": ends[0], "high": ends[1]},
         }
 
-    def _repr_mimebundle_(self, include=None, exclude=None) -> dict[str, Any]:
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
         return {MIME: self.facts}  # IPython adds HTML and text
 
     def _repr_html_(self) -> str:

@@ -118,16 +118,18 @@ def clear(command: Callable) -> Callable:
 class OneLine(TyperGroup):
     """The group of all commands: a wrong option, too, ends in one line on stderr and exit status 2."""
 
-    def main(self, *args: Any, standalone_mode: bool = True, **more: Any) -> Any:
-        if not standalone_mode:
-            return super().main(*args, standalone_mode=False, **more)
+    def main(self, *args: Any, **more: Any) -> Any:
+        if not more.pop("standalone_mode", True):
+            return super().main(*args, standalone_mode=False, **more)  # type: ignore[misc]
         try:
-            status = super().main(*args, standalone_mode=False, **more)
+            status = super().main(*args, standalone_mode=False, **more)  # type: ignore[misc]
+        except typer.Abort:
+            sys.exit(130)
         except Exception as error:
             if not hasattr(error, "format_message"):  # no complaint of the parser's
                 raise
             if type(error).__name__ == "NoArgsIsHelpError":
-                error.show()
+                error.show()  # type: ignore[attr-defined]
                 sys.exit(2)
             message = re.sub(r"^Invalid value for '([^']+)'.*?: (Value error, )?", r"\1: ", error.format_message())
             if choice := re.match(r"(.+): ('.*') is not one of (.*)", message, re.S):
@@ -137,8 +139,6 @@ class OneLine(TyperGroup):
             path = context.command_path if context else "python -m helpers"
             note(f"error: {message.rstrip('.').replace(chr(10), ' ')}; see {path} --help")
             sys.exit(2)
-        except typer.Abort:
-            sys.exit(130)
         sys.exit(status if isinstance(status, int) else 0)
 
 

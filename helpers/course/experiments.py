@@ -15,6 +15,7 @@ from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 from helpers.course import files
 from helpers.course.errors import UserError
@@ -96,7 +97,7 @@ def write(
     runs: list[dict],
     facts: dict | None = None,
     folder: Path | None = None,
-    **header,
+    **header: Any,
 ) -> dict:
     """results/NAME.json of what was measured otherwise, by a benchmark say. Returns the record.
 
@@ -138,7 +139,10 @@ def run(
         raise UserError("seeds and jobs must be at least 1")
     names = list(arms(name, scale))
     path = Path(folder or ROOT / "results") / f"{name}.json"
-    empty = dict.fromkeys(("name", "title", "lecture", "scale", "command", "arms")) | {"scale": scale, "runs": []}
+    empty: dict[str, Any] = dict.fromkeys(("name", "title", "lecture", "scale", "command", "arms")) | {
+        "scale": scale,
+        "runs": [],
+    }
     old = _read(path) if path.exists() else empty
     old.pop("question", None)  # what the title was called
     if old.get("scale") != scale:
@@ -213,14 +217,14 @@ class Record:
             raise KeyError(f"no {metric} of {arm}; the arms are {self.data['arms']}")
         return values
 
-    def __getitem__(self, key: str | tuple[str, str]):
+    def __getitem__(self, key: str | tuple[str, str]) -> Any:
         if isinstance(key, str):
             return self.data[key] if key in self.data else self.data["facts"][key]
         return list(self._by_seed(*key).values())
 
     def rows(self, *keys: str) -> list[dict]:
         """The runs that have all `keys`, those with the same values of them side by side: [{key: value, arm: run}]."""
-        found = {}
+        found: dict[tuple, dict] = {}
         for run in self.data["runs"]:
             if all(key in run for key in keys):
                 row = found.setdefault(tuple(run[key] for key in keys), {key: run[key] for key in keys})

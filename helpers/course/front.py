@@ -59,10 +59,8 @@ def lecture_table(paths: Iterable[Path], link: Callable[[str, str], str], korean
 def seeds(root: Path) -> dict[str, tuple[list[float], list[float]]]:
     """{arm: ([validation], [fresh])} of the record, seed by seed."""
     record = json.loads(Path(root, "results", f"{RECORD}.json").read_text(encoding="utf-8"))
-    return {
-        arm: tuple([run[key] for run in record["runs"] if run["arm"] == arm] for key in ("valid", "fresh"))
-        for arm in record["arms"]
-    }
+    runs = {arm: [run for run in record["runs"] if run["arm"] == arm] for arm in record["arms"]}
+    return {arm: ([run["valid"] for run in mine], [run["fresh"] for run in mine]) for arm, mine in runs.items()}
 
 
 def told(root: Path) -> str:
@@ -105,7 +103,8 @@ def drawn(root: Path, dark: bool = False) -> str:
         "ytick.color": ink,
         "axes.edgecolor": ink,
     }
-    with matplotlib.rc_context({**matplotlib.rcParamsDefault, **style, "backend": "agg"}):
+    settings: dict = {**matplotlib.rcParamsDefault, **style, "backend": "agg"}
+    with matplotlib.rc_context(settings):
         fig = Figure(figsize=(7.2, 3), layout="constrained")
         axes = fig.subplots(1, 2, sharey=True)
         for ax, colour, mark, (arm, (valid, fresh)) in zip(axes, (orange, blue), "os", seeds(root).items()):

@@ -23,7 +23,7 @@ class Claim(NamedTuple):
     anchor: str  # the id of its card on the lecture's page
 
 
-def joined(text):
+def joined(text: str | list[str]) -> str:
     return "".join(text)  # nbformat stores a text as one string or as its lines
 
 

@@ -27,7 +27,7 @@ MARKERS = ["o", "s", "^", "D", "v", "P", "X", "*"]  # never colour alone
 def use() -> ModuleType:
     """Set the style of the course; returns `matplotlib.pyplot`."""
     import matplotlib.pyplot as plt
-    from matplotlib import cycler
+    from cycler import cycler
 
     plt.rcdefaults()
     plt.rcParams.update(
