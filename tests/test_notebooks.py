@@ -4,7 +4,9 @@
 """
 
 import copy
+import io
 import re
+import tokenize
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -111,6 +113,8 @@ def code_problems(nb):
                 yield f"cell {place}: no reason for {tag}; the first line must be  # {tag}: why"
         if ("hide-input" in tags) != bool(cell.metadata.get("jupyter", {}).get("source_hidden")):
             yield f"cell {place}: hidden in the book or in JupyterLab, but not in both"
+        if found := lone_words(cell.source):
+            yield f"cell {place}: a string is cut into a line of one word, {found[0]}"
         hidden = "hide-input" in tags
         if not hidden and cell.source.count("\n") >= 45:
             yield f"cell {place}: {cell.source.count(chr(10)) + 1} lines of code do not fit on a screen"
@@ -124,6 +128,19 @@ def code_problems(nb):
         yield from output_problems(place, cell, "raises-exception" in tags)
     if stubs != solutions:
         yield f"{stubs} exercises and {solutions} solutions that are checked"
+
+
+def lone_words(source):
+    """Pieces of strings that stand in a line of their own and hold one word."""
+    tokens, found, run = tokenize.generate_tokens(io.StringIO(source).readline), [], []
+    for token in tokens:
+        if token.type == tokenize.STRING:
+            run.append(token)
+        elif token.type not in (tokenize.NL, tokenize.COMMENT):
+            if len(run) > 1 and run[0].start[0] != run[-1].start[0]:
+                found += [t.string for t in run if len(t.string.split()) == 1]
+            run = []
+    return found
 
 
 def output_problems(place, cell, may_raise):
@@ -259,6 +276,7 @@ FAULTS = {
     "check calls correct": lambda nb: set_output(nb, 4, "stream", name="stdout", text="Correct.\n"),
     "own check": lambda nb: set_output(nb, 5, "stream", name="stdout", text="Not yet: f\n"),
     "1 exercises and 0": lambda nb: nb.cells.pop(),
+    "a line of one word": lambda nb: nb.cells[1].update(source='print(\n    "a long sentence "\n    "cut"\n)'),
     "2.5 MB is the limit": lambda nb: set_output(nb, 1, "stream", name="stdout", text="x" * 2_600_000),
     "canonical form": lambda nb: nb.metadata.update(widgets={}),
 }
