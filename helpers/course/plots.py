@@ -27,7 +27,6 @@ MARKERS = ["o", "s", "^", "D", "v", "P", "X", "*"]  # never colour alone
 def use() -> ModuleType:
     """Set the style of the course; returns `matplotlib.pyplot`."""
     import matplotlib.pyplot as plt
-    from cycler import cycler
 
     plt.rcdefaults()
     plt.rcParams.update(
@@ -37,7 +36,7 @@ def use() -> ModuleType:
             "figure.figsize": (7.2, 3.4),
             "figure.constrained_layout.use": True,
             "figure.facecolor": "white",
-            "axes.prop_cycle": cycler(color=COLOURS),
+            "axes.prop_cycle": plt.cycler(color=COLOURS),
             "axes.spines.top": False,
             "axes.spines.right": False,
             "axes.grid": True,

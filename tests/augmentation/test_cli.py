@@ -172,7 +172,7 @@ def test_data_that_is_no_folder_ends_in_one_clear_line(data, says, tmp_path):
 def test_a_bad_picture_or_an_empty_class_is_named(pets, tmp_path):
     (pets / "cat" / "0.png").write_bytes(b"no picture")
     arguments = ("--data", f"folder:{pets}", "--out", tmp_path / "a", "--copies", 1)
-    assert "0.png is no readable picture" in refused(*arguments)
+    assert "0.png is not a readable picture" in refused(*arguments)
     (pets / "newt").mkdir()
     assert "newt holds no picture" in refused(*arguments)
 

@@ -212,7 +212,7 @@ def test_an_unreadable_picture_is_named(fault, tmp_path):
     source = tree(tmp_path / "in")
     path = source / "cat/p5.png"
     path.write_bytes(b"no picture at all" if fault == "text" else path.read_bytes()[:400])
-    assert "p5.png is no readable picture" in refused(source, tmp_path / "out")
+    assert "p5.png is not a readable picture" in refused(source, tmp_path / "out")
 
 
 @pytest.mark.parametrize("out", ["in/copies", "in"])

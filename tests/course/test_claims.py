@@ -226,7 +226,8 @@ def test_where_nothing_was_measured_another_scale_says_so(monkeypatch, capsys, v
     said = capsys.readouterr().out
     assert "measured nothing; needed at least 0.500: does not hold in a tiny run" in said
     card = Card("A mean of none", Interval(np.nan, np.nan, np.nan, 0), 0.5, None, "", 3)
-    assert "NaN" not in card._repr_html_() and "&quot;mean&quot;: null" in card._repr_html_()
+    assert "NaN" not in card._repr_html_() and "Measured nothing" in card._repr_html_()
+    assert card.facts["value"] is None and json.loads(json.dumps(card.facts, allow_nan=False)) == card.facts
     monkeypatch.setenv("COURSE_SCALE", "small")
     with pytest.raises(ValueError, match="finite numbers"):
         claim("A mean of none", value, at_least=0.5)

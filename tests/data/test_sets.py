@@ -136,7 +136,7 @@ def test_fashion_mnist_refuses_other_pixels(cache, tmp_path, monkeypatch):
 
 def test_mnist_look_alike(cache, server, monkeypatch):
     """Downloaded from a server; and the autoencoder's parts of it: its own test digits, a tenth for validation."""
-    from helpers.embedding import autoencoder
+    from helpers.embedding import train
 
     bodies, wanted = [], {}
     for split, n in (("train", 40), ("test", 10)):
@@ -153,7 +153,7 @@ def test_mnist_look_alike(cache, server, monkeypatch):
         assert (found == images).all() and (theirs == labels).all() and theirs.dtype == np.int64
         assert found.flags.writeable
     assert len(server.asked) == 4
-    parts = autoencoder.sets("mnist", 0)
+    parts = train.splits("mnist", 0)
     assert {part: tuple(x.shape) for part, (x, _) in parts.items()} == {
         "train": (36, 1, 28, 28),
         "valid": (4, 1, 28, 28),

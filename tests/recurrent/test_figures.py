@@ -85,7 +85,7 @@ def test_a_curve_a_size_through_its_shares_of_the_limit():
     rows = [
         row | {"fused": {"share of limit": 0.1 * k}, "nn.LSTM": {"share of limit": 0.3}} for k, row in enumerate(rows)
     ]
-    (ax,) = figures.share_of_limit({"rows": rows}, ["fused", "nn.LSTM"]).axes
+    (ax,) = figures.share_of_limit(rows, ["fused", "nn.LSTM"]).axes
     assert [line.get_label() for line in ax.lines] == ["B = 1, T = 50, forward", "B = 32, T = 200, forward, backward"]
     assert [list(line.get_ydata()) for line in ax.lines] == [[0.0, 0.3], [0.1, 0.3]]
     assert [line.get_linestyle() for line in ax.lines] == ["-", "--"]

@@ -148,7 +148,7 @@ def test_predict_takes_every_kind_of_picture_and_names_the_unreadable_one(traine
         assert a["class"] == b["class"] and a["probability"] == pytest.approx(b["probability"], abs=1e-6)
     bad = tmp_path / "text ü.jpg"
     bad.write_text("no picture")
-    refused(run("transfer", "predict", files[0], bad, "--weights", out, "--json"), bad, "no readable picture")
+    refused(run("transfer", "predict", files[0], bad, "--weights", out, "--json"), bad, "not a readable picture")
     refused(run("transfer", "predict", tmp_path / "no.jpg", "--weights", out), "there is no picture", "no.jpg")
 
 
@@ -165,13 +165,13 @@ def test_a_mixed_folder(folder, tmp_path):
     bad = brick / "text.jpg"
     bad.write_text("no picture")
     out = tmp_path / "run"
-    refused(run(*training(mixed, out)), bad, "no readable picture", "remove it")
+    refused(run(*training(mixed, out)), bad, "not a readable picture", "remove it")
     assert not out.exists()
     bad.unlink()
     status, printed, err = here(*training(mixed, out, "--epochs", 2))
     facts = the_object(printed)
     assert status == 0 and (facts["train"], facts["n"], facts["classes"]) == (12, 4, 2)
-    assert "passed over 1 file that is no picture" in err
+    assert "skipped 1 file that is not a picture" in err
 
 
 def test_a_flat_folder_is_evaluated_on_the_split_that_it_was_trained_with(folder, tmp_path):

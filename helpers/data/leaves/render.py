@@ -26,8 +26,10 @@ from helpers.course import files
 from helpers.course.errors import UserError
 from helpers.course.progress import track
 from helpers.data import sets as data
-from helpers.data.leaves.blades import SPECIES, Blade, Dice, noise, planes, ramp
+from helpers.data.leaves.blades import Blade, planes
 from helpers.data.leaves.lesions import paint
+from helpers.data.leaves.noise import Dice, noise, ramp
+from helpers.data.leaves.species import SPECIES
 
 CLASSES = [
     "Apple___Apple_scab",

@@ -11,7 +11,7 @@ from full_scale import other_edition
 
 from helpers.course.errors import UserError
 from helpers.data import leaves
-from helpers.data.leaves.blades import SPECIES
+from helpers.data.leaves.species import SPECIES
 
 ROOT = Path(__file__).resolve().parents[3]
 PLANTVILLAGE = """
