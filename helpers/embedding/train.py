@@ -24,11 +24,12 @@ def splits(name, seed=0):
     """
     if name not in DATA:
         raise UserError(f"there is no data set {name!r}; choose one of {', '.join(DATA)}")
+    if name == "mnist5k":
+        drawn = sets.split_digits(4000, 500, 500, seed=seed)
+        return {part: (to_images(x), torch.as_tensor(y)) for part, (x, y) in zip(("train", "valid", "test"), drawn)}
     whole = {"mnist": sets.mnist, "fashion-mnist": sets.fashion_mnist}.get(name)
     if whole:
         x, labels = whole("train")
-    elif name == "mnist5k":
-        x, labels = sets.mnist5k()
     else:
         x, labels = sets.digits()
         x = x / 16  # 0..16 as scikit-learn gives them

@@ -13,7 +13,7 @@ from helpers.course.batches import Tensors
 from helpers.course.classify import classify
 from helpers.course.training import evaluate
 from helpers.data import leaves, sets, store
-from helpers.data.images import ImageItems, class_folder, split
+from helpers.data.images import ImageItems, class_folder
 from helpers.transfer.model import Classifier, blocks
 from helpers.transfer.train import train_classifier
 
@@ -40,17 +40,14 @@ def plant_sets(seed=0, size=SIZE):
 
 def digit_set(per_class, seed, test=500):
     """MNIST-5k as images (N, 3, 64, 64): (`per_class` a class to train on, `test` others), split by `seed`."""
-    x, y = sets.mnist5k()
-    pool, test_rows = (np.array(rows) for rows in split(y, test / len(y), seed))
-    rng = np.random.default_rng(seed)  # a class at a time, unlike `sets.split_digits`: the record was drawn so
-    train_rows = np.concatenate([rng.permutation(pool[y[pool] == c])[:per_class] for c in range(10)])
 
-    def enlarged(rows):
-        z = torch.as_tensor(x[rows]).float()[:, None]
+    def enlarged(x, y):
+        z = torch.as_tensor(x).float()[:, None]
         z = torch.nn.functional.interpolate(z, (SIZE, SIZE), mode="bilinear", antialias=True)
-        return Tensors(z.round().clamp(0, 255).byte().expand(-1, 3, -1, -1).contiguous(), torch.as_tensor(y[rows]))
+        return Tensors(z.round().clamp(0, 255).byte().expand(-1, 3, -1, -1).contiguous(), torch.as_tensor(y))
 
-    return enlarged(train_rows), enlarged(test_rows)
+    train, held = sets.split_digits(per_class, test // 10, seed=seed, per_class=True)
+    return enlarged(*train), enlarged(*held)
 
 
 @lru_cache(maxsize=6)
