@@ -2,92 +2,28 @@
 
 nbval compares stored and new outputs letter by letter and pictures not at all. Here text must still match
 letter by letter, but a decimal (0.123, 1e-5; not 12 or 2.14.1) may differ by rtol times its size or by atol,
-and a picture's thumbnail by a share nbval_picture of its ink. The defaults stand in pyproject.toml; a cell's
-tags override them, for example `nbval-atol=0.05`. A failure names each number that differs, and the limit.
+and a picture's thumbnail by a share of its ink. How, and the defaults, stand in `helpers.course.compare`; a
+cell's tags override them, for example `nbval-atol=0.05`. A failure names each number that differs, and the limit.
 
 Also mended: a cell without an execution count would pass uncompared, a dead kernel would wait out the time
 limit, a `;` at the end of a cell was ignored, and updated displays, clear_output and widget outputs were
 misread.
 """
 
-import base64
-import io
 import json
 import math
 import os
-import re
 from queue import Empty
 from time import monotonic
 
 import pytest
 
-from tools.notebooks import seen
+from helpers.course.compare import PICTURES, differences, picture_differences, seen, tolerance
 
 try:
     import nbval.plugin as nbp
 except ImportError:  # unit tests run without it
     nbp = None
-
-SETTINGS = ("rtol", "atol", "picture")
-# A decimal: has a point or an exponent, and is no part of a word, a version (2.14.1) or a colour (#4e9000).
-NUMBER = re.compile(r"(?<![\w.#])[-+−]?(?:\d+\.\d*|\.\d+|\d+(?=[eE][-+]?\d))(?:[eE][-+]?\d+)?(?!\w|\.\d)")
-
-
-def numbers(text):
-    """The decimals in a text, each with the unit of its last printed place: 0.25 -> (0.25, 0.01)."""
-    found = []
-    for number in NUMBER.findall(text):
-        mantissa, _, exponent = number.replace("−", "-").lower().partition("e")
-        places = len(mantissa.partition(".")[2]) - int(exponent or 0)
-        found.append((float(f"{mantissa}e{exponent or 0}"), float(f"1e{-places}")))
-    return found
-
-
-def skeleton(text):
-    """The text without its decimals, and without the blanks that a sign or a digit more moves around."""
-    text = NUMBER.sub("\0", text)
-    text = re.sub(r"[ \t]*\0[ \t]*", "\0", text)
-    return re.sub(r"[ \t]+", " ", text).strip()
-
-
-def differences(stored, new, rtol=0.0, atol=0.0):
-    """Why two outputs differ: a list of lines, empty when they agree.
-
-    Two decimals agree when they are not further apart than atol, or rtol times the larger one's size, or,
-    where three places or more are printed, one unit of the last: 0.12349 and 0.1235 print as 0.123 and 0.124.
-    """
-    if stored == new:
-        return []
-    if skeleton(stored) != skeleton(new):
-        return ["the text around the decimals differs"]
-    lines = []
-    for place, ((a, unit), (b, _)) in enumerate(zip(numbers(stored), numbers(new), strict=True), 1):
-        limit = max(rtol * max(abs(a), abs(b)), atol, unit if unit <= 1.001e-3 else 0.0)
-        if a != b and not abs(a - b) <= limit * (1 + 1e-9) < math.inf:
-            lines.append(f"decimal {place}: stored {a:g}, now {b:g}, differs by {abs(a - b):.3g}, allowed {limit:.3g}")
-    return lines
-
-
-def thumbnail(data):
-    """A picture's ink, 32 x 32 values from 0 (white) to 1 (black), and its size, from an output's base64."""
-    from PIL import Image
-
-    image = Image.open(io.BytesIO(base64.b64decode(data))).convert("RGBA")
-    flat = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("L")
-    return [1 - v / 255 for v in flat.resize((32, 32), Image.Resampling.BOX).tobytes()], image.size
-
-
-def picture_differences(stored, new, limit):
-    """Why two pictures differ: a side that changed by over 10 %, or more than `limit` of the ink moved.
-
-    Tried on plots: recompressed 0.004, training curves with noise of 0.02: 0.12, a scatter plot turned: 0.67,
-    bars in another order: 0.36, empty axes: 0.67, nothing drawn: 1.
-    """
-    (a, size_a), (b, size_b) = thumbnail(stored), thumbnail(new)
-    if any(abs(x - y) > 0.1 * max(x, y) for x, y in zip(size_a, size_b)):
-        return [f"the picture was {size_a[0]} x {size_a[1]} pixels and is now {size_b[0]} x {size_b[1]}"]
-    share = sum(abs(x - y) for x, y in zip(a, b)) / max(sum(a), sum(b), 1e-9)
-    return [f"the picture differs in {share:.3f} of its ink, allowed {limit:g}"] if share > limit else []
 
 
 class Output(str):
@@ -142,21 +78,16 @@ if nbp:
         def compare_outputs(self, test, ref, skip_compare=None):
             return super().compare_outputs(seen(test), seen(ref), skip_compare)
 
-        def tolerance(self):
-            tags = " ".join(self.cell.metadata.get("tags", []))
-            given = dict(re.findall(r"\bnbval-(rtol|atol|picture)=(\S+)", tags))
-            return {key: float(given.get(key, self.config.getini("nbval_" + key))) for key in SETTINGS}
-
         def sanitize(self, s):
             s = super().sanitize(s)
             if isinstance(s, dict):  # a JSON output: the figures of a claim's card
                 s = json.dumps(s, sort_keys=True, ensure_ascii=False)
             if not isinstance(s, str):
                 return s
-            tolerance = self.tolerance()
+            known = tolerance(self.cell.metadata.get("tags", []))
             if s.startswith(("iVBORw0KGgo", "/9j/")):  # base64 of a PNG, of a JPEG
-                return Output(s, picture=tolerance["picture"])
-            return Output(s, tolerance["rtol"], tolerance["atol"])
+                return Output(s, picture=known["picture"])
+            return Output(s, known["rtol"], known["atol"])
 
         def format_output_compare(self, key, left, right):
             if isinstance(left, Output):
@@ -171,7 +102,7 @@ if nbp:
     class File(nbp.IPyNbFile):
         def __init__(self, *args, **kwargs):
             super().__init__(*args, **kwargs)
-            self.skip_compare = tuple(set(self.skip_compare) - {"image/png", "image/jpeg"})
+            self.skip_compare = tuple(set(self.skip_compare) - set(PICTURES))
 
         def setup(self):
             self.shown, self.captured = {}, {}
@@ -209,18 +140,6 @@ if nbp:
                     outs.append(self.shown[key])
                     continue
                 return msg
-
-
-def pytest_addoption(parser):
-    for key, what in zip(
-        SETTINGS,
-        (
-            "relative tolerance of decimals",
-            "absolute tolerance of decimals",
-            "share of a picture's ink that may differ",
-        ),
-    ):
-        parser.addini(f"nbval_{key}", f"notebooks: {what}", default="0")
 
 
 def pytest_configure(config):

@@ -115,9 +115,9 @@ def test_the_run_left_a_stamp(notebook):
 
 
 def test_a_run_notes_the_data_and_the_cells_that_are_long_silent(tmp_path, capsys, monkeypatch):
-    import tools.notebooks
+    from helpers.course import kernel
 
-    monkeypatch.setattr(tools.notebooks, "SILENT", 0.5)
+    monkeypatch.setattr(kernel, "SILENT", 0.5)
     cells = [
         "from helpers.data.sets import digits\nfrom helpers.course.progress import track\nimport time\nx = digits()",
         "for i in track(range(4)):\n    time.sleep(0.25)",

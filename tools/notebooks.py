@@ -3,32 +3,32 @@
     python -m tools.notebooks [PATH...]            run each one from a fresh kernel, then store it
     python -m tools.notebooks --tidy [PATH...]     do not run, only bring into canonical form
     python -m tools.notebooks --check [PATH...]    change nothing; exit 1 if one is not in canonical form
+    python -m tools.notebooks --spread [PATH...]   change nothing; run under other machines' arithmetic and show how far
+                                                   each number moves, beside its tolerance (tools.spread)
 
 Canonical: cells numbered 1..N, one kernel name, no widget state, no times or paths of the machine, palette
 PNGs. A run also notes its date, seconds, memory, cores, versions and the data that it read in the notebook's
 metadata `verified`; the book shows them.
 """
 
-import ast
 import base64
 import datetime
 import io
 import os
 import platform
-import subprocess
 import sys
-import time
 from importlib.metadata import version
 from pathlib import Path
 
 import nbformat
 
+from helpers.course.compare import seen
 from helpers.course.files import write_atomically
+from helpers.course.kernel import BOOK, execute
 
 ROOT = Path(__file__).parents[1]
 VERSIONS = ("torch", "torchvision", "numpy")  # named in the stamp, after Python
 KEEP = ("tags", "jupyter", "slideshow")  # metadata of a cell that mean something
-SILENT = 3.0  # seconds that a cell may take without a progress bar
 WATCH = (
     "import sys; sys.addaudithook(lambda event, args: event == 'open' and sys.__dict__.setdefault("
     "'opened_files', set()).add(str(args[0])))"
@@ -93,74 +93,24 @@ def merged(outputs):
     return done
 
 
-def seen(outputs):
-    """The outputs that show something: a progress bar that has ended is an empty display."""
-    return [
-        out
-        for out in outputs
-        if "data" not in out
-        or any("".join(value) if isinstance(value, list) else value for value in out["data"].values())
-    ]
-
-
 def text(nb):
     return nbformat.writes(nb, version=4).rstrip("\n") + "\n"
 
 
 def run(path):
     """Run the notebook at `path` from a fresh kernel in its own folder; returns it with outputs and stamp."""
-    from jupyter_client.kernelspec import KernelSpecManager
-    from nbclient import NotebookClient
-
-    nb = nbformat.read(path, 4)
-    for cell in nb.cells:
-        if cell.cell_type == "code":
-            cell.outputs, cell.execution_count = [], None
-
-    class ThisPython(KernelSpecManager):  # whatever kernels the machine has, take this environment's
-        def get_kernel_spec(self, kernel_name):
-            import ipykernel.kernelspec as spec
-
-            return self.kernel_spec_class(resource_dir=spec.RESOURCES, **spec.get_kernel_dict())
-
-    def say(words):
-        if sys.stderr.isatty():
-            print(f"\r\033[K{words}", end="", file=sys.stderr, flush=True)
-
-    class Client(NotebookClient):  # notes whether a cell shows that it is still at work
-        bars = 0
-
-        def process_message(self, msg, cell, cell_index):
-            self.bars += "<progress" in str(msg["content"].get("data", ""))
-            return super().process_message(msg, cell, cell_index)
-
-    client = Client(nb, timeout=1200, record_timing=False, resources={"metadata": {"path": str(path.parent)}})
-    manager = client.create_kernel_manager()
-    manager.kernel_spec_manager = ThisPython()
-    start, silent = time.monotonic(), []
-    with client.setup_kernel(stderr=subprocess.DEVNULL):  # the kernel's own remarks, not the cells'
-        client.wait_for_reply(client.kc.execute(WATCH, silent=True, store_history=False))
-        for place, cell in enumerate(nb.cells):
-            say(f"  {path.name}: cell {place + 1} of {len(nb.cells)}")
-            began, client.bars = time.monotonic(), 0
-            client.execute_cell(cell, place)
-            if time.monotonic() - began > SILENT and not client.bars:
-                silent.append(f"cell {place} ({time.monotonic() - began:.0f} s)")
-        seconds = time.monotonic() - start
-        asked = {"used": USED} | ({"peak": PEAK} if sys.platform != "win32" else {})
-        reply = client.wait_for_reply(client.kc.execute("", silent=True, store_history=False, user_expressions=asked))
-        answers = {
-            key: ast.literal_eval(value["data"]["text/plain"])
-            for key, value in reply["content"]["user_expressions"].items()
-        }
-    say("")
-    if silent:
-        print(f"{path.name}: no progress bar in {', '.join(silent)}; helpers.course.progress.track", file=sys.stderr)
+    asked = {"used": USED} | ({"peak": PEAK} if sys.platform != "win32" else {})
+    ran = execute(path, before=WATCH, asked=asked)
+    nb, answers = ran.notebook, ran.answers
+    if ran.silent:
+        print(
+            f"{path.name}: no progress bar in {', '.join(ran.silent)}; helpers.course.progress.track", file=sys.stderr
+        )
     kilobytes = answers.get("peak")
     megabytes = kilobytes and round(kilobytes / (1024 if sys.platform != "darwin" else 1024**2))
     nb.metadata["verified"] = {
         "date": datetime.date.today().isoformat(),
-        "seconds": round(seconds),
+        "seconds": round(ran.seconds),
         "memory_mb": megabytes,
         "data": answers["used"],
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
@@ -176,12 +126,17 @@ def main(arguments):
     from nbclient.exceptions import CellExecutionError, DeadKernelError
 
     options = {argument for argument in arguments if argument.startswith("--")}
-    if len(options) > 1 or options - {"--check", "--tidy"}:
+    if len(options) > 1 or options - {"--check", "--tidy", "--spread"}:
         print(__doc__)
         return 2
     paths = [Path(argument) for argument in arguments if argument not in options]
+    paths = paths or sorted((ROOT / "notebooks").glob("*.ipynb"))
+    if "--spread" in options:
+        from tools import spread
+
+        return spread.main([path.resolve() for path in paths])
     failed = 0
-    for path in paths or sorted((ROOT / "notebooks").glob("*.ipynb")):
+    for path in paths:
         try:
             old = path.read_text(encoding="utf-8")
             nb = canonical(nbformat.reads(old, 4) if options else run(path.resolve()), path)
@@ -207,6 +162,5 @@ def main(arguments):
 
 
 if __name__ == "__main__":
-    os.environ["COURSE_SCALE"] = "small"  # what is stored is what everybody can run again,
-    os.environ["ACCELERATE_USE_CPU"] = "true"  # without a GPU, too
+    os.environ.update(BOOK)
     sys.exit(main(sys.argv[1:]))

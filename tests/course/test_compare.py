@@ -5,7 +5,8 @@ import io
 
 import pytest
 
-from conftest import Output, differences, numbers, picture_differences
+from conftest import Output
+from helpers.course.compare import differences, numbers, picture_differences
 
 
 @pytest.mark.parametrize(
