@@ -7,7 +7,7 @@ ifeq ($(OS),Windows_NT)
 $(error This Makefile is for Linux and macOS; the README has the three commands for Windows)
 endif
 
-.PHONY: help book test lab lab-test notebooks pdf data lint clean
+.PHONY: help book test test-elsewhere test-lowest test-newest lab lab-test notebooks pdf data lint clean
 .DEFAULT_GOAL := help
 
 help:           ## this list
@@ -25,6 +25,20 @@ book: data      ## build the book from the stored outputs into _build/html
 # stored outputs, which `make notebooks` makes with all threads, do not depend on the number of threads.
 test: lint data ## lint, unit tests, every notebook re-run and compared, the book built and looked at
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --nbval -n $(WORKERS) --dist loadfile --no-loadscope-reorder -q -ra --durations=20
+
+test-elsewhere: data ## notebooks and tests of numbers as on other machines (SETTING=avx2: one of them; SETTING=--list)
+	$(BIN)/python -m tools.elsewhere $(SETTING)
+
+test-lowest: data ## the tests with the lowest versions that pyproject.toml allows, in .venv-lowest
+	@test -f .venv-lowest/.installed || { $(PYTHON) -m venv .venv-lowest && $(BIN)/python -m tools.bounds > .venv-lowest/lowest.txt && \
+	  .venv-lowest/bin/python -m pip install -qq --disable-pip-version-check -c .venv-lowest/lowest.txt -e ".[book,study,test,korean]" && \
+	  touch .venv-lowest/.installed; }
+	OMP_NUM_THREADS=1 .venv-lowest/bin/python -m pytest --nbval -n $(WORKERS) --dist loadfile --no-loadscope-reorder -q -ra
+
+test-newest: data ## the tests with the newest versions that pyproject.toml allows, in .venv-newest
+	@test -f .venv-newest/.installed || { $(PYTHON) -m venv .venv-newest && \
+	  .venv-newest/bin/python -m pip install -qq --disable-pip-version-check -e ".[dev]" && touch .venv-newest/.installed; }
+	OMP_NUM_THREADS=1 .venv-newest/bin/python -m pytest --nbval -n $(WORKERS) --dist loadfile --no-loadscope-reorder -q -ra
 
 lab: data       ## study the lectures in JupyterLab
 	@mkdir -p .venv/share/jupyter/lab/settings

@@ -124,8 +124,10 @@ def pretended():
     """In here there is `DEVICE`."""
     real = torch._C.TensorBase.device.__get__
     torch.Tensor.device = property(lambda x: DEVICE if there(x) else real(x))
+    # a GPU computes an LSTM in bf16; oneDNN does so on some processors only, PyTorch's own loops on all
+    own = torch.backends.mkldnn.flags(enabled=torch.ops.mkldnn._is_mkldnn_bf16_supported(), allow_tf32=False)
     try:
-        with _Functions(), _Operations():
+        with _Functions(), _Operations(), own:
             yield
     finally:
         del torch.Tensor.device

@@ -140,19 +140,19 @@ def test_a_package_with_commands_mounts_itself(tmp_path):
 
 def test_choices_are_those_of_the_code_behind_them():
     """The options stand in modules that do not load PyTorch; the values live in modules that do."""
-    from helpers.embedding import autoencoder
+    from helpers.embedding.train import DATA
     from helpers.embedding.cli import train as autoencoder_train
     from helpers.sentiment.cli import train as sentiment_train
     from helpers.sentiment.model import LINEAR
     from helpers.sentiment.readers import READERS
     from helpers.sentiment.text import UNITS
     from helpers.yolo.cli import train as yolo_train
-    from helpers.yolo.train import FLIPS
+    from helpers.yolo.model import FLIPS
 
     assert options(sentiment_train)["model"] == [*LINEAR, *READERS]
     assert options(sentiment_train)["unit"] == list(UNITS)
     assert options(yolo_train)["flip"] == list(FLIPS)
-    assert options(autoencoder_train)["data"] == list(autoencoder.DATA)
+    assert options(autoencoder_train)["data"] == list(DATA)
 
 
 # ------------------------------------------------------------------ experiments

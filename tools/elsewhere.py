@@ -18,6 +18,7 @@ compute as several. Exit status 1 if one setting failed. What each library reads
 
 import datetime
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -44,18 +45,45 @@ SETTINGS = {
     },
     "cbwr": ONE | {"MKL_CBWR": "COMPATIBLE"},
 }
-PYTHONS = {"py3.11": "3.11", "py3.13": "3.13"}  # the tested set in an environment of its own: `make pythons`
+PYTHONS = {"py311": "3.11", "py313": "3.13"}  # the tested set in an environment of its own, .venv-py313
 # the tests that compare numbers; those of commands, processes, browsers and pages have nothing to do with it
 NUMBERS = ("augmentation", "course", "data", "embedding", "recurrent", "sentiment", "transfer", "yolo")
 NOT_NUMBERS = ("test_cli.py", "test_commands.py", "test_training.py", "test_download.py", "test_devices.py")
 
 
+def installed(version):
+    """The path of a Python of that version ("3.13"), on the PATH or among those of pyenv; None where none runs."""
+    versions = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
+    for candidate in [f"python{version}", *map(str, sorted(versions.glob(f"{version}.*/bin/python{version}")))]:
+        if path := shutil.which(candidate):
+            if subprocess.run([path, "-c", "import venv"], capture_output=True).returncode == 0:
+                return path
+    return None
+
+
 def interpreter(name):
-    """The Python of a setting; None where it is not here, or is the one that runs all others anyway."""
+    """The Python of a setting, set up where it is not yet; None where none is here, or it runs all others anyway."""
     if name not in PYTHONS:
         return Path(sys.executable)
-    own = ROOT / f".venv-{name}" / "bin" / "python"
-    return own if own.exists() and not sys.version.startswith(PYTHONS[name] + ".") else None
+    if sys.version.startswith(PYTHONS[name] + "."):
+        return None
+    room = ROOT / f".venv-{name}"
+    stamp = room / ".installed"
+    if not stamp.exists():
+        if not (base := installed(PYTHONS[name])):
+            return None
+        print(f"{name}: installing the tested set into {room.name} (some minutes and up to 6 GB, once)", flush=True)
+        subprocess.run([base, "-m", "venv", room], check=True)
+        pip = [room / "bin" / "python", "-m", "pip", "install", "-qq", "--disable-pip-version-check"]
+        subprocess.run([*pip, "-c", "constraints.txt", "-e", ".[dev]"], cwd=ROOT, check=True)
+        stamp.touch()
+    return room / "bin" / "python"
+
+
+def there():
+    """The names of the settings that this machine can show."""
+    own = f"{sys.version_info[0]}.{sys.version_info[1]}"
+    return list(SETTINGS) + [name for name, version in PYTHONS.items() if version != own and installed(version)]
 
 
 def environment(name):
@@ -88,7 +116,7 @@ def run(name, notebooks_only=False, workers=2):
 def main(arguments):
     options = {argument for argument in arguments if argument.startswith("--")}
     names = [argument for argument in arguments if argument not in options]
-    here = list(SETTINGS) + [name for name in PYTHONS if interpreter(name)]
+    here = there()
     unknown = [name for name in names if name not in SETTINGS | PYTHONS]
     if unknown or options - {"--today", "--list", "--notebooks"}:
         print(__doc__)
@@ -97,7 +125,7 @@ def main(arguments):
         return 2
     missing = [name for name in names if name not in here]
     if missing:
-        print(f"no {', '.join(missing)} here: `make pythons` sets it up where that Python is there", file=sys.stderr)
+        print(f"{', '.join(missing)}: no Python of that version here, or it is the one that runs this", file=sys.stderr)
         return 2
     if "--list" in options:
         for name in here:

@@ -134,3 +134,8 @@ def test_a_step_stays_on_its_device():
         sums = yolo_model.make_step(box_loss, rescore=True)(model, batch)
         assert all(value.device.type == "meta" and value.ndim == 0 for value in sums.values())
         sums["loss"].backward()
+
+
+def test_an_unknown_flip_is_refused_before_training():
+    with pytest.raises(UserError, match="flip must be one of none, horizontal, both; got 'vertical'"):
+        yolo_model.make_augment("vertical")
