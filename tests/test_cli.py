@@ -140,8 +140,8 @@ def test_a_package_with_commands_mounts_itself(tmp_path):
 
 def test_choices_are_those_of_the_code_behind_them():
     """The options stand in modules that do not load PyTorch; the values live in modules that do."""
-    from helpers.embedding.train import DATA
     from helpers.embedding.cli import train as autoencoder_train
+    from helpers.embedding.train import DATA
     from helpers.sentiment.cli import train as sentiment_train
     from helpers.sentiment.model import LINEAR
     from helpers.sentiment.readers import READERS

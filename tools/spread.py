@@ -7,7 +7,7 @@ runs each notebook under the settings of `tools.elsewhere` and with its training
 writes results/spread/NAME.json. A cell whose numbers move further than the defaults of `helpers.course.compare` allow
 carries a tolerance: at least the spread that was seen, at most `TOO_WIDE` times it. `judge` holds a notebook to that.
 
-The runs lie in _build/spread until the notebook's code changes: a measurement that was stopped goes on where it was.
+The runs lie in _build/spread until the code changes: a measurement that was stopped goes on where it was.
 """
 
 import datetime
@@ -27,7 +27,7 @@ from helpers.course.files import write_atomically
 from helpers.course.kernel import BOOK, execute
 from tools.elsewhere import ONE, ROOT, SETTINGS
 
-DISTURBED = (1, 2, 3, 4)  # seeds of rounding
+DISTURBED = (1, 2, 3)  # seeds of rounding
 TOO_WIDE = 10  # a tolerance that many times as large as the spread is blind
 MARGIN = 2  # a tolerance that is suggested: so many times the spread, as not all machines have been seen
 FOLDER = ROOT / "results" / "spread"
@@ -43,8 +43,10 @@ def settings():
 
 
 def code(notebook):
-    """A checksum of what a notebook does: its code cells, without their comments' tags and outputs."""
-    return zlib.crc32("\0".join(cell.source for cell in notebook.cells if cell.cell_type == "code").encode())
+    """A checksum of what a notebook does: its code cells, and all of `helpers`."""
+    sources = [cell.source for cell in notebook.cells if cell.cell_type == "code"]
+    sources += [path.read_text(encoding="utf-8") for path in sorted((ROOT / "helpers").rglob("*.py"))]
+    return zlib.crc32("\0".join(sources).encode())
 
 
 def one_run(path, name):
