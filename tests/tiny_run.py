@@ -1,8 +1,9 @@
 """Run a notebook at COURSE_SCALE=tiny, from a fresh IPython: python tests/tiny_run.py NOTEBOOK
 
 Every code cell runs as in a kernel, one after the other. Training goes to a pretended device, so a cell that would mix
-a GPU's tensors with the CPU's fails here, too (tests/pretended_device.py). Exit status 1, and the traceback, where a
-cell or a widget in it raises; a cell with the tag raises-exception must raise.
+a GPU's tensors with the CPU's fails here, too (tests/pretended_device.py), and so does one that draws numbers which
+another computer may draw otherwise (tests/agreeing_draws.py). Exit status 1, and the traceback, where a cell or a
+widget in it raises; a cell with the tag raises-exception must raise.
 """
 
 import os
@@ -10,6 +11,7 @@ import sys
 from pathlib import Path
 
 import nbformat
+from agreeing_draws import agreeing
 from IPython.core.interactiveshell import InteractiveShell
 from pretended_device import engine_on_it, pretended
 
@@ -52,5 +54,9 @@ def run(notebook: Path) -> int:
 if __name__ == "__main__":
     os.environ |= {"COURSE_SCALE": "tiny", "MPLBACKEND": "agg", "DLM_PROGRESS": "0"}
     sys.path.insert(0, str(ROOT))
-    with pretended():
-        print("ran", run(Path(sys.argv[1]).resolve()), "cells")
+    notebook = Path(sys.argv[1]).resolve()
+    with pretended(), agreeing() as refused:
+        ran = run(notebook)
+    if refused:  # in a cell that was meant to raise something else, or that went on
+        sys.exit(f"{notebook.name}: {refused[0]}")
+    print("ran", ran, "cells")

@@ -15,6 +15,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "classify",
         "commands",
         "devices",
+        "draws",
         "errors",
         "evaluation",
         "experiments",

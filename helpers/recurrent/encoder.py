@@ -7,8 +7,8 @@ Lengths come from the ids and stay on the device: nothing waits for it.
 
 import torch
 import torch.nn as nn
-import torch.nn.functional as F
 
+from helpers.course.draws import dropout
 from helpers.data.vocabulary import PAD, UNKNOWN
 
 RUN = {"rnn": torch.rnn_tanh, "lstm": torch.lstm, "gru": torch.gru}  # what nn.RNN, nn.LSTM, nn.GRU call
@@ -30,7 +30,7 @@ def locked_dropout(x, p, training):
     """Dropout of x (B, T, C) with one mask for all steps of a row (Gal and Ghahramani 2016)."""
     if not training or p == 0:
         return x
-    return x * F.dropout(x.new_ones(x.shape[0], 1, x.shape[2]), p)
+    return x * dropout(x.new_ones(x.shape[0], 1, x.shape[2]), p, training)
 
 
 class Encoder(nn.Module):
@@ -94,7 +94,7 @@ class Encoder(nn.Module):
     def run(self, layer, x):
         if not (self.training and self.weight_drop):
             return layer(x)[0]
-        thinned = F.dropout(layer.weight_hh_l0, self.weight_drop)
+        thinned = dropout(layer.weight_hh_l0, self.weight_drop, self.training)
         start = x.new_zeros(1, len(x), layer.hidden_size)
         # the function under nn.LSTM: torch.func.functional_call would not reach the module's flat weights
         return RUN[self.cell](

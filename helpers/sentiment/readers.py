@@ -9,6 +9,7 @@ import torch
 import torch.nn as nn
 import torch.nn.functional as F
 
+from helpers.course.draws import Dropout
 from helpers.data.vocabulary import PAD, UNKNOWN
 from helpers.recurrent.encoder import Encoder, final, words
 
@@ -36,7 +37,7 @@ class Reader(nn.Module):
         self.encoder, self.pooling = encoder, pooling
         width = encoder.width * max(1, len(encoder.directions))
         self.query = nn.Linear(width, 1) if pooling == "attention" else None
-        self.head = nn.Sequential(nn.Dropout(dropout), nn.Linear(width * (3 if pooling == "concat" else 1), 1))
+        self.head = nn.Sequential(Dropout(dropout), nn.Linear(width * (3 if pooling == "concat" else 1), 1))
         self.register_buffer("balance", torch.ones(2))
 
     def forward(self, ids):

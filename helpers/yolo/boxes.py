@@ -12,6 +12,7 @@ import math
 
 import torch
 
+from helpers.course.draws import pick
 from helpers.course.errors import UserError
 
 # ---------------------------------------------------------------- the two ways to write a box
@@ -191,7 +192,7 @@ def kmeans_anchors(sizes, k, seed=0, rounds=300):
     anchors = sizes[torch.randint(len(sizes), (1,), generator=generator)]  # (1, 2)
     while len(anchors) < k:
         distance = (1 - size_iou(sizes, anchors).amax(1)).clamp(min=0).square()
-        anchors = torch.cat([anchors, sizes[torch.multinomial(distance, 1, generator=generator)]])
+        anchors = torch.cat([anchors, sizes[pick(distance, generator)][None]])
     best, best_anchors, nearest = -1.0, anchors, None
     for _ in range(rounds):
         overlap = size_iou(sizes, anchors)  # (N, k)

@@ -65,6 +65,12 @@ def test_tokens_of_several_numbers():
     assert torch.equal(x[0], hidden.encoder.embedding.weight[[UNKNOWN, UNKNOWN]]) and x[1].abs().max() == 0
 
 
+def test_the_names_of_the_weights_are_those_of_stored_readers():
+    """Dropout has none: the layer after it is the second of the head, as in every file that was written before."""
+    names = [name for name in build().state_dict() if name.startswith("head")]
+    assert names == ["head.1.weight", "head.1.bias"]
+
+
 def test_pooling_by_hand():
     h = torch.randn(4, 7, 6, dtype=torch.float64)
     real = pad(ROWS) != PAD

@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from helpers.course import files
+from helpers.course.draws import Dropout
 from helpers.course.errors import UserError
 from helpers.data.geometry import letterbox
 from helpers.yolo.darknet import layers
@@ -153,7 +154,9 @@ def _build(section, shape, before):
         layer = layers.Crop(o["crop_height"], o["crop_width"], not o["noadjust"])
         return layer, (c, o["crop_height"], o["crop_width"])
     if kind == "dropout":
-        return nn.Dropout(o["probability"]), shape
+        if not 0 <= o["probability"] <= 1:
+            raise section.error(f"a probability of {o['probability']} is not between 0 and 1", "probability")
+        return Dropout(o["probability"]), shape
     if kind == "softmax":
         if c * h * w % o["groups"]:
             raise section.error(f"{c * h * w} numbers do not split into {o['groups']} groups", "groups")

@@ -21,6 +21,18 @@ def test_every_layer_equals_libdarknet(darknet, tmp_path, name):
     darknet.free_network(net)
 
 
+def test_dropout_drops_in_training_by_the_numbers_of_rand():
+    network = Darknet(HEAD.format(w=8, h=6, c=3) + "[dropout]\nprobability=.25\n")
+    x = torch.rand(2, 3, 6, 8) + 1
+    assert torch.equal(network.eval()(x), x)
+    torch.manual_seed(4)
+    out = network.train()(x)
+    torch.manual_seed(4)
+    torch.testing.assert_close(out, x * (torch.rand(x.shape) >= 0.25) / 0.75)
+    with pytest.raises(UserError, match=r"line \d+, section \[dropout\].*1.5 is not between 0 and 1"):
+        Darknet(HEAD.format(w=8, h=6, c=3) + "[dropout]\nprobability=1.5\n")
+
+
 # ---------------------------------------------------------------- weights
 
 SMALL = (
