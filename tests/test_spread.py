@@ -31,7 +31,7 @@ def printed(text):
 def test_what_moves_in_a_cell():
     entry = spread.of_cell({"stored": printed("error 0.50, n 7"), "a": printed("error 0.52, n 7")})
     assert entry["atol"] == 0.02 and entry["rtol"] == pytest.approx(0.02 / 0.52, rel=1e-2)
-    assert entry["numbers"] == [{"kind": "stdout", "place": 1, "stored": 0.5, "low": 0.5, "high": 0.52}]
+    assert entry["numbers"] == [{"part": 0, "kind": "stdout", "place": 1, "low": 0.5, "high": 0.52}]
     assert "words differ" not in entry
 
 
@@ -71,6 +71,12 @@ def test_a_tolerance_that_is_blind_is_found():
     assert "the defaults would do" in wrong(["nbval-atol=0.01"], ("error 0.50", "error 0.50"))[0]
 
 
+def test_what_is_stored_since_counts_as_well():
+    known = measured("error 0.50", "error 0.53")
+    assert spread.judge(notebook("error 0.51", ["nbval-atol=0.04"]), known) == []
+    assert "ranges from 0.5 to 0.58" in spread.judge(notebook("error 0.58", ["nbval-atol=0.04"]), known)[0]
+
+
 def test_words_that_differ_are_no_matter_of_tolerance():
     assert "its words differ in 1" in wrong(["nbval-atol=1"], ("above 0.5", "below 0.4"))[0]
 
@@ -78,6 +84,24 @@ def test_words_that_differ_are_no_matter_of_tolerance():
 def test_a_record_of_other_outputs_is_refused():
     known = measured("error 0.50", "error 0.53")
     assert "measure the spread again" in spread.judge(notebook("the error is 0.50"), known)[0]
+
+
+def test_tolerances_are_fitted_where_they_are_wrong_and_left_where_they_are_right():
+    for tags, after in (
+        ((), ["nbval-atol=0.06"]),
+        (("nbval-atol=0.5", "hide-input"), ["hide-input", "nbval-atol=0.06"]),
+    ):
+        nb, known = notebook(tags=tags), measured("error 0.50", "error 0.53")
+        assert spread.fit(nb, known) == [(0, list(tags), after)]
+        assert spread.judge(nb, known) == [] and spread.fit(nb, known) == []
+    nb, known = notebook(tags=["nbval-atol=0.2"]), measured("error 0.50", "error 0.53")
+    assert spread.fit(nb, known) == []
+    nb.cells[0].update(source="# nbval-atol=0.9: trained just now\nprint(error)")
+    nb.cells[0].metadata["tags"] = ["nbval-atol=0.9"]
+    spread.fit(nb, known)
+    assert nb.cells[0].source == "# nbval-atol=0.06: trained just now\nprint(error)"
+    nb = notebook(tags=["nbval-atol=0.9"])
+    assert spread.fit(nb, measured("error 0.50", "error 0.50"))[0][2] == []  # the defaults do
 
 
 def test_a_training_that_is_disturbed_moves_by_roundings_only():

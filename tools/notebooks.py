@@ -5,6 +5,7 @@
     python -m tools.notebooks --check [PATH...]    change nothing; exit 1 if one is not in canonical form
     python -m tools.notebooks --spread [PATH...]   change nothing; run under other machines' arithmetic and show how far
                                                    each number moves, beside its tolerance (tools.spread)
+    python -m tools.notebooks --fit [PATH...]      write the tolerances that --spread asked for into the cells' tags
 
 Canonical: cells numbered 1..N, one kernel name, no widget state, no times or paths of the machine, palette
 PNGs. A run also notes its date, seconds, memory, cores, versions and the data that it read in the notebook's
@@ -126,15 +127,15 @@ def main(arguments):
     from nbclient.exceptions import CellExecutionError, DeadKernelError
 
     options = {argument for argument in arguments if argument.startswith("--")}
-    if len(options) > 1 or options - {"--check", "--tidy", "--spread"}:
+    if len(options) > 1 or options - {"--check", "--tidy", "--spread", "--fit"}:
         print(__doc__)
         return 2
     paths = [Path(argument) for argument in arguments if argument not in options]
     paths = paths or sorted((ROOT / "notebooks").glob("*.ipynb"))
-    if "--spread" in options:
+    if options & {"--spread", "--fit"}:
         from tools import spread
 
-        return spread.main([path.resolve() for path in paths])
+        return (spread.main if "--spread" in options else spread.refit)([path.resolve() for path in paths])
     failed = 0
     for path in paths:
         try:
