@@ -27,7 +27,8 @@ except ImportError as error:  # who only reads the book, or uses the commands, d
     ) from error
 
 SILENT = 3.0  # seconds that a cell may take without a progress bar
-BOOK = {"COURSE_SCALE": "small", "ACCELERATE_USE_CPU": "true"}  # how the stored outputs were made: without a GPU
+# how the stored outputs were made: a claim that fails ends the run, and no GPU is used
+BOOK = {"COURSE_SCALE": "small", "COURSE_CLAIMS": "raise", "ACCELERATE_USE_CPU": "true"}
 
 
 @dataclass
