@@ -15,8 +15,6 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any, TypeVar
 
-import nbformat
-
 from helpers.course import machine, report
 from helpers.course.claims import MIME
 from helpers.course.commands import to_json
@@ -33,7 +31,7 @@ from helpers.course.compare import (
 )
 from helpers.course.files import write_atomically
 from helpers.course.front import heading
-from helpers.course.kernel import BOOK, Unfinished, execute
+from helpers.course.kernel import BOOK, Unfinished, execute, read
 
 T = TypeVar("T")
 Display = list[tuple[str, str]]  # [(kind, text)], see `compare.displays`
@@ -53,7 +51,7 @@ def check(paths: Sequence[Path], out: Path, log: Callable[[str], None]) -> Itera
         "machine": machine.machine(),
     }
     for place, path in enumerate(paths, 1):
-        cost = nbformat.read(path, 4).metadata.get("verified", {}).get("seconds")
+        cost = read(path).metadata.get("verified", {}).get("seconds")
         log(f"{place} of {len(paths)}: {path.stem}" + (f", {cost} s when its outputs were stored" if cost else ""))
         lectures.append(lecture(path))
         found = report.counts(lectures)
@@ -73,7 +71,7 @@ def check(paths: Sequence[Path], out: Path, log: Callable[[str], None]) -> Itera
 # ---------------------------------------------------------------- one lecture
 def lecture(path: Path) -> dict[str, Any]:
     """Run the notebook at `path`; returns what it claims here and in the book, and where its outputs differ."""
-    stored = nbformat.read(path, 4)
+    stored = read(path)
     end, why, seconds, cells = run(path, len(stored.cells))
     stamp = stored.metadata.get("verified", {})
     facts: dict[str, Any] = {

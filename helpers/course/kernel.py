@@ -51,6 +51,11 @@ class Unfinished(RuntimeError):
         self.why = why
 
 
+def read(path: Path) -> NotebookNode:
+    """The notebook at `path` as it is stored."""
+    return nbformat.read(path, 4)
+
+
 def execute(
     path: Path,
     environment: Mapping[str, str] | None = None,
@@ -71,7 +76,7 @@ def execute(
 
     The kernel has an IPython folder of its own: the reader's startup files and history are left out of it.
     """
-    nb = nbformat.read(path, 4)
+    nb = read(path)
     for cell in nb.cells:
         if cell.cell_type == "code":
             cell.outputs, cell.execution_count = [], None

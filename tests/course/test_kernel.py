@@ -51,6 +51,7 @@ def test_cells_run_in_one_fresh_kernel_of_this_python_in_the_notebooks_folder(no
     )
     monkeypatch.setenv("COLOUR", "red")
     before = path.read_text()
+    assert [cell.outputs[0].text for cell in kernel.read(path).cells[1:]] == ["old\n", "old\n"]
     ran = execute(path, {"OURS": "given", "COLOUR": "blue"})
     assert printed(ran) == [f"{sys.executable}\n{os.path.realpath(path.parent)}\n", "3 kept given blue\n"]
     assert [cell.get("execution_count") for cell in ran.notebook.cells] == [None, 1, 2]
