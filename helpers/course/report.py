@@ -1,7 +1,7 @@
 """What a check found, in a sentence and as a page: HTML that stands alone, for a reader and for an issue.
 
 The page needs no network and no script. It follows the reader's choice of light and dark, and on a telephone each row
-of a table becomes a block. Every text in it is escaped: it came out of a kernel.
+of a long table becomes a block. Every text in it is escaped: it came out of a kernel.
 """
 
 from collections.abc import Iterable, Sequence
@@ -36,15 +36,15 @@ thead th { color: var(--soft); font-weight: 600; }
 tbody th { font-weight: 400; }
 table.claims tbody th { width: 38%; }
 table.facts { width: auto; }
+table.facts + table.facts { margin-top: 1rem; }
 ul { padding-left: 1.2rem; }
 @media (max-width: 46rem) {
   body { padding: .6rem .8rem 2rem; }
-  thead { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); }
-  table, table.facts, tbody, tr, th, td, table.claims tbody th { display: block; width: 100%; }
-  caption { display: block; }
-  tr { border-bottom: 1px solid var(--line); padding: .5rem 0; }
-  th, td { border: 0; padding: .05rem 0; }
-  tbody td::before { content: attr(data-label) ": "; color: var(--soft); font-weight: 400; }
+  .rows thead { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); }
+  .rows, .rows tbody, .rows caption, .rows tr, .rows th, .rows td { display: block; width: 100%; }
+  .rows tr { border-bottom: 1px solid var(--line); padding: .5rem 0; }
+  .rows th, .rows td { border: 0; padding: .05rem 0; }
+  .rows td::before { content: attr(data-label) ": "; color: var(--soft); font-weight: 400; }
 }
 """
 
@@ -190,7 +190,7 @@ def _lecture(one):
     html.append("<h3>Claims</h3>")
     head = ("Claim", "Here", "In the book", "Needed", "Verdict")
     caption = f"{several(len(rows), 'claim', 'claims')}; a mean with its 95 % interval over n seeds or pairs"
-    html.append(table("claims", caption, head, rows) if rows else "<p>None.</p>")
+    html.append(table("rows claims", caption, head, rows) if rows else "<p>None.</p>")
     html.append("<h3>Outside the tolerance of their cell</h3>")
     rows = [
         (f"cell {d['cell']}", d["where"] or d["code"], _number(d["stored"]), _number(d["now"]), _number(d["allowed"]))
@@ -198,7 +198,7 @@ def _lecture(one):
     ]
     head = ("Cell", "Where", "In the book", "Here", "Allowed difference")
     caption = f"{several(len(rows), 'number, text or picture', 'numbers, texts and pictures')}; code cells from 1"
-    html.append(table("numbers", caption, head, rows) if rows else "<p>None.</p>")
+    html.append(table("rows", caption, head, rows) if rows else "<p>None.</p>")
     html.append("<h3>Cells that raised an error</h3>")
     lines = "".join(f"<li>{escape(_place(cell, 'error'))}</li>" for cell in one["raised"])
     html.append(f"<ul>{lines}</ul>" if lines else "<p>None.</p>")
