@@ -34,7 +34,7 @@ caption { text-align: left; color: var(--soft); padding-bottom: .3rem; }
 th, td { text-align: left; vertical-align: top; padding: .35rem .8rem .35rem 0; border-bottom: 1px solid var(--line); }
 thead th { color: var(--soft); font-weight: 600; }
 tbody th { font-weight: 400; }
-table.claims tbody th { width: 38%; }
+.claims thead th:first-child { width: 38%; }
 table.facts { width: auto; }
 table.facts + table.facts { margin-top: 1rem; }
 ul { padding-left: 1.2rem; }

@@ -203,6 +203,9 @@ def test_readers_of_every_screen_and_a_screen_reader_can_follow(tmp_path):
             ground = page.evaluate("getComputedStyle(document.body).backgroundColor")
             assert (int(re.findall(r"\d+", ground)[0]) < 128) is (scheme == "dark")
             assert page.get_by_role("cell").count() == path.read_text().count("<td"), "a table is still a table"
+            if width < 400:
+                share = page.evaluate("document.querySelector('.claims tbody th').offsetWidth / innerWidth")
+                assert share > 0.85, "a claim takes the whole line of a telephone"
             page.evaluate(axe)
             faults = page.evaluate("axe.run(document).then(r => r.violations.map(v => [v.id, v.nodes[0].html]))")
             assert not faults, (width, scheme, faults)
