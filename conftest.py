@@ -143,6 +143,7 @@ if nbp:
 
 
 def pytest_configure(config):
+    os.environ["COURSE_CLAIMS"] = "raise"
     os.environ["COURSE_SCALE"] = "small"  # the scale of the stored outputs,
     os.environ.setdefault("ACCELERATE_USE_CPU", "true")  # which come from a CPU: a GPU computes in 16 bits
 

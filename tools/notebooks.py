@@ -25,7 +25,7 @@ import nbformat
 
 from helpers.course.compare import seen
 from helpers.course.files import write_atomically
-from helpers.course.kernel import BOOK, execute
+from helpers.course.kernel import BOOK, Unfinished, execute
 
 ROOT = Path(__file__).parents[1]
 VERSIONS = ("torch", "torchvision", "numpy")  # named in the stamp, after Python
@@ -124,7 +124,7 @@ def run(path):
 
 
 def main(arguments):
-    from nbclient.exceptions import CellExecutionError, DeadKernelError
+    from nbclient.exceptions import CellExecutionError
 
     options = {argument for argument in arguments if argument.startswith("--")}
     if len(options) > 1 or options - {"--check", "--tidy", "--spread", "--fit"}:
@@ -141,7 +141,7 @@ def main(arguments):
         try:
             old = path.read_text(encoding="utf-8")
             nb = canonical(nbformat.reads(old, 4) if options else run(path.resolve()), path)
-        except (ValueError, OSError, CellExecutionError, DeadKernelError) as error:
+        except (ValueError, OSError, CellExecutionError, Unfinished) as error:
             print(f"\n{path}: {str(error).strip()}", file=sys.stderr)
             failed += 1
             continue

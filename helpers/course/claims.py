@@ -4,9 +4,15 @@
 hold, so a page whose sentence stopped being true cannot be built. With COURSE_SCALE=full the bounds,
 which were set for the small data, are only reported on: what does not hold there is a finding, not a
 fault. Beside its HTML and text a card carries its figures as JSON, from which the ledger page collects them.
+
+COURSE_CLAIMS says what becomes of a cell whose claim does not hold at the small scale:
+
+raise    it ends there, with the card and a `ClaimFailed`; the default, and how notebooks and tests run
+report   the card says so, and the cell goes on to the next claim; only `python -m helpers check` sets this
 """
 
 import math
+import os
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,6 +21,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
+
+from helpers.course.errors import UserError
+from helpers.course.scale import scale
 
 MIME = "application/vnd.dlm.claim+json"  # a card's figures among the outputs of a cell
 
@@ -64,6 +73,14 @@ def proportion(hits: int, n: int, level: float = 0.95) -> Interval:
     return Interval(hits / n, float(known.low), float(known.high), n)
 
 
+def raises() -> bool:
+    """Whether a claim that does not hold ends its cell, as COURSE_CLAIMS and the scale have it."""
+    value = os.environ.get("COURSE_CLAIMS", "raise")
+    if value not in ("raise", "report"):
+        raise UserError(f"COURSE_CLAIMS must be one of raise, report; got {value!r}")
+    return value == "raise" and scale() == "small"
+
+
 def claim(
     sentence: str,
     value: ArrayLike | Interval,
@@ -74,7 +91,7 @@ def claim(
     unit: str = "",
     digits: int = 3,
 ) -> None:
-    """Measure a sentence: show its card, and raise `ClaimFailed` where it does not hold (at small scale).
+    """Measure a sentence: show its card, then raise `ClaimFailed` where it does not hold (at small scale).
 
     value     a number, an `Interval`, or a list with one value per seed (then its t-interval is used)
     at_least  lower bound: the *low end* of the interval must reach it
@@ -86,19 +103,17 @@ def claim(
     """
     if sum(bound is not None for bound in (at_least, at_most, between)) != 1:
         raise TypeError("claim needs just one of at_least=, at_most=, between=")
-    from helpers.course.scale import scale
-
     try:
         known = value if isinstance(value, Interval) else interval(value)
     except ValueError:  # no value, or the mean of none: at another scale a cell may have nothing to measure
-        if scale() == "small":
+        if raises():
             raise
         known = Interval(math.nan, math.nan, math.nan, 0)
     low, high = between if between is not None else (at_least, at_most)
     card = Card(sentence, known, low, high, unit, digits)
-    if not card.holds and scale() == "small":
-        raise ClaimFailed(f"{sentence}: measured {card.measured}, needed {card.bound}")
     _show(card)
+    if not card.holds and raises():
+        raise ClaimFailed(f"{sentence}: measured {card.measured}, needed {card.bound}")
 
 
 def table(head: Sequence[str], *rows: Sequence[Any], digits: int = 3) -> None:
@@ -186,8 +201,6 @@ class Card:
 
     @property
     def verdict(self) -> str:
-        from helpers.course.scale import scale
-
         at = {"tiny": "in a tiny run, where nothing is claimed", "full": "on the data of the full scale"}
         return "holds" if self.holds else f"does not hold {at.get(scale(), '')}".strip()
 

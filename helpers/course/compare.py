@@ -11,7 +11,7 @@ import json
 import math
 import re
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 # rtol, atol: of decimals; picture: the share of a picture's ink that may differ
 DEFAULTS = {"rtol": 1e-3, "atol": 1e-6, "picture": 0.2}
@@ -44,18 +44,36 @@ def limit(a: float, b: float, unit: float, rtol: float, atol: float) -> float:
     return max(rtol * max(abs(a), abs(b)), atol, unit if unit <= 1.001e-3 else 0.0)
 
 
+class Moved(NamedTuple):
+    """A decimal that lies further from the stored one than `limit` allows."""
+
+    place: int  # among the decimals of the text, from 1
+    stored: float
+    now: float
+    unit: float  # of the last place that is stored
+    allowed: float
+
+
+def moved(stored: str, new: str, rtol: float = 0.0, atol: float = 0.0) -> list[Moved]:
+    """The decimals of two texts with the same `skeleton` that differ by more than `limit`."""
+    found = []
+    for place, ((a, unit), (b, _)) in enumerate(zip(numbers(stored), numbers(new), strict=True), 1):
+        most = limit(a, b, unit, rtol, atol)
+        if a != b and not abs(a - b) <= most * (1 + 1e-9) < math.inf:
+            found.append(Moved(place, a, b, unit, most))
+    return found
+
+
 def differences(stored: str, new: str, rtol: float = 0.0, atol: float = 0.0) -> list[str]:
     """Why two outputs differ: a list of lines, empty when they agree within `limit`."""
     if stored == new:
         return []
     if skeleton(stored) != skeleton(new):
         return ["the text around the decimals differs"]
-    lines = []
-    for place, ((a, unit), (b, _)) in enumerate(zip(numbers(stored), numbers(new), strict=True), 1):
-        most = limit(a, b, unit, rtol, atol)
-        if a != b and not abs(a - b) <= most * (1 + 1e-9) < math.inf:
-            lines.append(f"decimal {place}: stored {a:g}, now {b:g}, differs by {abs(a - b):.3g}, allowed {most:.3g}")
-    return lines
+    return [
+        f"decimal {place}: stored {a:g}, now {b:g}, differs by {abs(a - b):.3g}, allowed {most:.3g}"
+        for place, a, b, _, most in moved(stored, new, rtol, atol)
+    ]
 
 
 def thumbnail(data: str) -> tuple[list[float], tuple[int, int]]:
@@ -104,24 +122,32 @@ def seen(outputs: Sequence[Any]) -> list[Any]:
     ]
 
 
-def parts(outputs: Sequence[Any]) -> list[tuple[str, str]]:
-    """What a cell's outputs show, as [(kind, text)]: streams joined, errors, each form of each display.
+def displays(outputs: Sequence[Any]) -> list[list[tuple[str, str]]]:
+    """What a cell's outputs show, one after the other, each as [(kind, text)]: a stream, joined; an error; the forms
+    of one display, sorted by kind.
 
     Kinds that a front end chooses itself (widgets) are left out; a picture is its base64.
     """
-    found: list[tuple[str, str]] = []
+    found: list[list[tuple[str, str]]] = []
     for out in seen(outputs):
         if out["output_type"] == "stream":
             text = "".join(out["text"])
-            if found and found[-1][0] == out["name"]:
-                text = found.pop()[1] + text
-            found.append((out["name"], text))
+            if found and found[-1][0][0] == out["name"]:
+                text = found.pop()[0][1] + text
+            found.append([(out["name"], text)])
         elif out["output_type"] == "error":
-            found.append(("error", f"{out['ename']}: {out['evalue']}"))
+            found.append([("error", f"{out['ename']}: {out['evalue']}")])
         else:
+            forms = []
             for kind in sorted(out["data"]):
                 value = out["data"][kind]
                 if "widget" not in kind:
                     joined = "".join(value) if isinstance(value, list) else value
-                    found.append((kind, joined if isinstance(joined, str) else json.dumps(joined, sort_keys=True)))
+                    forms.append((kind, joined if isinstance(joined, str) else json.dumps(joined, sort_keys=True)))
+            found += [forms] if forms else []
     return found
+
+
+def parts(outputs: Sequence[Any]) -> list[tuple[str, str]]:
+    """The same as one list: streams joined, errors, each form of each display."""
+    return [part for forms in displays(outputs) for part in forms]

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from helpers.course.claims import MIME, Card, ClaimFailed, Interval, Table, _cell, claim, interval, proportion, table
+from helpers.course.errors import UserError
 
 
 @settings(deadline=None)
@@ -243,4 +244,32 @@ def test_at_full_scale_a_bound_is_reported_on_and_stops_nothing(monkeypatch, cap
     assert "does not hold on the data of the full scale" in card._repr_html_() and "#d55e00" in card._repr_html_()
     monkeypatch.setenv("COURSE_SCALE", "small")
     with pytest.raises(ClaimFailed, match="Too little"):
+        claim("Too little", 0.1, at_least=0.5)
+
+
+# ------------------------------------------------------------------ what becomes of a cell whose claim fails
+
+
+def test_a_claim_that_fails_shows_its_card_before_it_raises(monkeypatch, capsys):
+    monkeypatch.delenv("COURSE_CLAIMS", raising=False)
+    for value in ("", "raise"):
+        if value:
+            monkeypatch.setenv("COURSE_CLAIMS", value)
+        with pytest.raises(ClaimFailed, match="Too little"):
+            claim("Too little", 0.1, at_least=0.5)
+        assert capsys.readouterr().out.endswith("measured 0.100; needed at least 0.500: does not hold\n")
+
+
+def test_where_claims_are_reported_the_cell_goes_on(monkeypatch, capsys):
+    monkeypatch.setenv("COURSE_CLAIMS", "report")
+    claim("Too little", 0.1, at_least=0.5)
+    claim("A mean of none", [], at_most=0.5)
+    claim("Enough", 0.9, at_least=0.5)
+    ends = re.findall(r"measured (.*);.*: (.*)\n", capsys.readouterr().out)
+    assert ends == [("0.100", "does not hold"), ("nothing", "does not hold"), ("0.900", "holds")]
+
+
+def test_another_word_is_refused(monkeypatch, capsys):
+    monkeypatch.setenv("COURSE_CLAIMS", "ignore")
+    with pytest.raises(UserError, match="COURSE_CLAIMS must be one of raise, report; got 'ignore'"):
         claim("Too little", 0.1, at_least=0.5)

@@ -258,7 +258,7 @@ def test_data_arguments():
 
 
 def test_the_choices_are_those_of_the_course():
-    from helpers.__main__ import experiment
+    from helpers.course.cli import experiment
 
     assert options(experiment)["scale"] == list(experiments.SCALES)
     with pytest.raises(UserError, match=", ".join(options(tiny_train.train)["precision"])):

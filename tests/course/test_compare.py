@@ -3,10 +3,11 @@
 import base64
 import io
 
+import nbformat
 import pytest
 
 from conftest import Output
-from helpers.course.compare import differences, numbers, picture_differences
+from helpers.course.compare import differences, displays, moved, numbers, parts, picture_differences
 
 
 @pytest.mark.parametrize(
@@ -103,3 +104,36 @@ def test_pictures():
     stored = Output(curve(0), picture=0.2)
     assert stored == Output(curve(0), picture=0.2)
     assert stored != Output(curve(0, line=False), picture=0.2)
+
+
+def out(kind, **more):
+    return nbformat.v4.new_output(kind, **more)
+
+
+def test_what_a_cell_shows_is_split_into_displays_and_their_forms():
+    shown = [
+        out("stream", name="stdout", text="one "),
+        out("display_data", data={"text/plain": "", "text/html": ""}),  # a progress bar that has ended
+        out("stream", name="stdout", text=["two\n"]),
+        out("stream", name="stderr", text="three\n"),
+        out(
+            "execute_result",
+            data={"text/plain": ["a ", "b"], "text/html": "<i>a b</i>", "application/vnd.jupyter.widget-view+json": {}},
+        ),
+        out("display_data", data={"application/x+json": {"b": 1, "a": 0.5}}),
+        out("display_data", data={"application/vnd.jupyter.widget-view+json": {"model": 1}}),
+        out("error", ename="ValueError", evalue="no", traceback=["long"]),
+    ]
+    assert displays(shown) == [
+        [("stdout", "one two\n")],
+        [("stderr", "three\n")],
+        [("text/html", "<i>a b</i>"), ("text/plain", "a b")],
+        [("application/x+json", '{"a": 0.5, "b": 1}')],
+        [("error", "ValueError: no")],
+    ]
+    assert parts(shown) == [form for forms in displays(shown) for form in forms]
+
+
+def test_what_moved_is_told_with_its_place_and_what_it_may():
+    assert moved("a 0.50, b 0.250, c 2.0", "a 0.50, b 0.300, c 2.1", rtol=1e-3, atol=0.06) == [(3, 2.0, 2.1, 0.1, 0.06)]
+    assert moved("a 0.50", "a 0.50") == []
