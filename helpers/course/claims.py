@@ -4,6 +4,7 @@
 hold, so a page whose sentence stopped being true cannot be built. With COURSE_SCALE=full the bounds,
 which were set for the small data, are only reported on: what does not hold there is a finding, not a
 fault. Beside its HTML and text a card carries its figures as JSON, from which the ledger page collects them.
+`book/howto.md` tells readers the policy of the cards; `python -m tools.policy` finds those that do not follow it.
 
 COURSE_CLAIMS says what becomes of a cell whose claim does not hold at the small scale:
 
@@ -14,7 +15,7 @@ report   the card says so, and the cell goes on to the next claim; only `python 
 import math
 import os
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from typing import Any
@@ -23,6 +24,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from helpers.course.errors import UserError
+from helpers.course.intervals import Bounds, Interval, interval
+from helpers.course.intervals import proportion as proportion  # notebooks take it from here
 from helpers.course.scale import scale
 
 MIME = "application/vnd.dlm.claim+json"  # a card's figures among the outputs of a cell
@@ -30,47 +33,6 @@ MIME = "application/vnd.dlm.claim+json"  # a card's figures among the outputs of
 
 class ClaimFailed(AssertionError):
     """A measured claim does not hold."""
-
-
-@dataclass(frozen=True)
-class Interval:
-    """A mean and the 95 % confidence interval around it; n = 1 has no interval (low = mean = high)."""
-
-    mean: float
-    low: float
-    high: float
-    n: int
-
-    def __str__(self) -> str:
-        if self.n == 1:
-            return f"{self.mean:.3f}"
-        return f"{self.mean:.3f} [{self.low:.3f}, {self.high:.3f}]"
-
-
-def interval(values: ArrayLike, level: float = 0.95) -> Interval:
-    """Student's t-interval of the mean of independent `values`, one per seed (or per paired difference).
-
-    mean +- t_{n-1} * s / sqrt(n), s with n - 1 degrees of freedom (Student, Biometrika 6, 1908).
-    """
-    x = np.asarray(values, dtype=float).ravel()
-    if x.size == 0 or not np.isfinite(x).all():
-        raise ValueError(f"an interval needs finite numbers, got {x.tolist()}")
-    if x.size == 1:
-        return Interval(x[0].item(), x[0].item(), x[0].item(), 1)
-    from scipy.stats import t
-
-    half = t.ppf(0.5 + level / 2, x.size - 1) * x.std(ddof=1) / math.sqrt(x.size)
-    return Interval(x.mean().item(), (x.mean() - half).item(), (x.mean() + half).item(), x.size)
-
-
-def proportion(hits: int, n: int, level: float = 0.95) -> Interval:
-    """Wilson's interval for a share hits/n (Wilson, JASA 22, 1927): right also near 0 and 1."""
-    from scipy.stats import binomtest
-
-    if not 0 <= hits <= n or n == 0:
-        raise ValueError(f"{hits} hits of {n} are no share")
-    known = binomtest(hits, n).proportion_ci(level, method="wilson")
-    return Interval(hits / n, float(known.low), float(known.high), n)
 
 
 def raises() -> bool:
@@ -88,8 +50,15 @@ def claim(
     at_least: float | None = None,
     at_most: float | None = None,
     between: tuple[float, float] | None = None,
+    margin: float | None = None,
+    around: float = 0.0,
     unit: str = "",
     digits: int = 3,
+    bounds: Bounds | None = None,
+    splits: float | tuple[float, float] | None = None,
+    given: str = "",
+    guard: bool = False,
+    weak: bool = False,
 ) -> None:
     """Measure a sentence: show its card, then raise `ClaimFailed` where it does not hold (at small scale).
 
@@ -97,47 +66,79 @@ def claim(
     at_least  lower bound: the *low end* of the interval must reach it
     at_most   upper bound: the *high end* must not exceed it
     between   (low, high): the whole interval must lie inside
+    margin    an equivalence: the whole interval must lie within `margin` of `around`; the card names the margin
     unit      "%", "x", "s"... shown behind the numbers; digits: decimals shown
 
-    Nothing is claimed without a bound, so one of the three is needed.
+    What follows stands on the card where it is used:
+
+    bounds    (low, high) that the score cannot leave, as (0, 1) for an accuracy: the interval stays inside
+    splits    (train, test) sizes or the test's share, where a list comes from repeated splits of one data set
+    given     what the interval is conditional on: "one test set of 300 leaves"
+    guard     the bound was set from a measured value: a guard against regressions, no prediction
+    weak      the bound is a band too wide to tell much: `Record.weak` says so
+
+    Nothing is claimed without a bound, so one of the first four is needed.
     """
-    if sum(bound is not None for bound in (at_least, at_most, between)) != 1:
-        raise TypeError("claim needs just one of at_least=, at_most=, between=")
+    if sum(bound is not None for bound in (at_least, at_most, between, margin)) != 1:
+        raise TypeError("claim needs just one of at_least=, at_most=, between=, margin=")
+    if margin is not None:
+        if not margin > 0:
+            raise ValueError(f"a margin of equivalence is above zero, got {margin}")
+        between = (around - margin, around + margin)
     try:
-        known = value if isinstance(value, Interval) else interval(value)
+        known = _known(value, bounds, splits)
     except ValueError:  # no value, or the mean of none: at another scale a cell may have nothing to measure
         if raises():
             raise
         known = Interval(math.nan, math.nan, math.nan, 0)
     low, high = between if between is not None else (at_least, at_most)
-    card = Card(sentence, known, low, high, unit, digits)
+    equal = None if margin is None else (around, margin)
+    card = Card(sentence, known, low, high, unit, digits, bounds, equal, given, guard, weak)
     _show(card)
     if not card.holds and raises():
         raise ClaimFailed(f"{sentence}: measured {card.measured}, needed {card.bound}")
 
 
-def table(head: Sequence[str], *rows: Sequence[Any], digits: int = 3) -> None:
+def _known(value, bounds, splits):
+    if not isinstance(value, Interval):
+        return interval(value, bounds=bounds, splits=splits)
+    if splits is not None:
+        raise TypeError("splits= belongs to a list of values: an Interval was made with it or without")
+    if bounds is not None and not bounds[0] <= value.low <= value.high <= bounds[1]:
+        raise ValueError(f"the interval {value} leaves the bounds {bounds} of its score: make it with bounds=")
+    return value
+
+
+def table(
+    head: Sequence[str], *rows: Sequence[Any], digits: int = 3, bounds: Bounds | Mapping[str, Bounds] | None = None
+) -> None:
     """Show measurements as a table: a page's width in the book, aligned text in a terminal.
 
-    head  the names of the columns; the first one names the rows
-    rows  one list each: its name, then texts, numbers, `Interval`s, or lists with one value per seed, which are
-          shown as mean and t-interval; digits: decimals of numbers that are not whole
+    head    the names of the columns; the first one names the rows
+    rows    one list each: its name, then texts, numbers, `Interval`s, or lists with one value per seed, which are
+            shown as mean and t-interval; digits: decimals of numbers that are not whole
+    bounds  (low, high) that the scores in lists cannot leave, as (0, 1) for accuracies: their intervals stay inside;
+            {column: (low, high)} where only some columns are such scores
     """
     if not all(head):
         raise ValueError("every column of a table needs a name, also the first")
     wrong = [row[0] for row in rows if len(row) != len(head)]
     if wrong or not rows:
         raise ValueError(f"a table needs rows of {len(head)} cells, one a column" + f"; look at {wrong}" * bool(wrong))
-    _show(Table(tuple(map(str, head)), tuple(tuple(_cell(x, digits) for x in row) for row in rows)))
+    of = bounds if isinstance(bounds, Mapping) else dict.fromkeys(head, bounds)
+    if not of.keys() <= set(head):
+        raise ValueError(f"bounds for columns that the table has not: {sorted(of.keys() - set(head))}")
+    shown = [tuple(_cell(x, digits, of.get(column)) for column, x in zip(head, row)) for row in rows]
+    _show(Table(tuple(map(str, head)), tuple(shown)))
 
 
-def _cell(x, digits):
+def _cell(x, digits, bounds=None):
     """A value as (number or text, interval or "")."""
     if isinstance(x, str):
         return x, ""
     if isinstance(x, (int, np.integer)) and not isinstance(x, bool):
         return f"{x:,}", ""
-    known = x if isinstance(x, Interval) else interval(x)
+    known = x if isinstance(x, Interval) else interval(x, bounds=bounds)
     part = "" if known.n == 1 else f"[{known.low:.{digits}f}, {known.high:.{digits}f}]"
     return f"{known.mean:.{digits}f}", part
 
@@ -193,6 +194,11 @@ class Card:
     high: float | None
     unit: str
     digits: int
+    bounds: Bounds | None = None  # of the score
+    equal: tuple[float, float] | None = None  # (around, margin) of an equivalence
+    given: str = ""
+    guard: bool = False
+    weak: bool = False
 
     @property
     def holds(self) -> bool:
@@ -218,12 +224,30 @@ class Card:
 
     @property
     def bound(self) -> str:
+        if self.equal is not None:
+            around, margin = self.equal
+            return f"within {self._number(margin)} of {self._number(around) if around else 'zero'} (equivalence margin)"
         if self.low is not None and self.high is not None:
             return f"between {self._number(self.low)} and {self._number(self.high)}"
         return f"at least {self._number(self.low)}" if self.high is None else f"at most {self._number(self.high)}"
 
+    @property
+    def remarks(self) -> str:
+        """What must be known to read the interval or the bound, in sentences; "" for most cards."""
+        said = []
+        if self.value.note:
+            said.append(f"Interval: {self.value.note}.")
+        if self.given:
+            said.append(f"Conditional on {self.given.rstrip('.')}.")
+        if self.guard:
+            said.append("Regression guard: the bound was set from a measured value.")
+        if self.weak:
+            said.append("Weak check: the band is wider than a third of the range between the arms.")
+        return " ".join(said)
+
     def __repr__(self) -> str:
-        return f"Claim: {self.sentence}\n  measured {self.measured}; needed {self.bound}: {self.verdict}"
+        said = f"Claim: {self.sentence}\n  measured {self.measured}; needed {self.bound}: {self.verdict}"
+        return said + f"\n  {self.remarks}" * bool(self.remarks)
 
     @property
     def anchor(self) -> str:
@@ -236,7 +260,7 @@ class Card:
         v, several = self.value, self.value.low != self.value.high
         mean, low, high = (round(x, self.digits + 2) if v.n else None for x in (v.mean, v.low, v.high))
         ends = [f"{x:.{self.digits}f}" if several else "" for x in (v.low, v.high)]
-        return {
+        known = {
             "id": self.anchor,
             "sentence": self.sentence,
             "value": mean,
@@ -249,6 +273,14 @@ class Card:
             "verdict": self.verdict,
             "shown": {"value": self._number(v.mean) if v.n else self.measured, "low": ends[0], "high": ends[1]},
         }
+        asked = {
+            "bounds": [x if math.isfinite(x) else None for x in self.bounds or ()],  # JSON has no infinity
+            "margin": self.equal and self.equal[1],
+            "guard": self.guard,
+            "weak": self.weak,
+            "remarks": self.remarks,
+        }
+        return known | {name: value for name, value in asked.items() if value}
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
         return {MIME: self.facts}  # IPython adds HTML and text
@@ -260,5 +292,5 @@ class Card:
             f'style="border-left:4px solid {edge};padding:.4em .8em;margin:.4em 0;background:rgba({tint},.08)">'
             f"<strong>Claim.</strong> {escape(self.sentence)}<br>"
             f"<span>Measured {escape(self.measured)}; needed {escape(self.bound)}: <strong>{self.verdict}</strong>"
-            "</span></div>"
+            f"</span>{f'<br><span>{escape(self.remarks)}</span>' if self.remarks else ''}</div>"
         )

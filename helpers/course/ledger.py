@@ -21,6 +21,7 @@ class Claim(NamedTuple):
     bound: str
     section: str  # the heading that it stands under
     anchor: str  # the id of its card on the lecture's page
+    remarks: str = ""  # what the interval is conditional on, whether the bound is a guard
 
 
 def joined(text: str | list[str]) -> str:
@@ -43,7 +44,7 @@ def claims(notebook: dict) -> list[Claim]:
                 shown = facts["shown"]
                 n = facts["n"] if shown["low"] else 1
                 texts = (facts["sentence"], shown["value"], shown["low"], shown["high"], n, facts["bound"])
-                found.append(Claim(*texts, section, facts["id"]))
+                found.append(Claim(*texts, section, facts["id"], facts.get("remarks", "")))
     return found
 
 
@@ -62,6 +63,7 @@ def table(found: list[Claim], page: str) -> str:
     lines = ["| Claim | Measured | 95 % interval | n | Needed |", "|---|---:|---:|---:|---|"]
     for claim in found:
         link = f'<a class="reference internal" href="{escape(page)}#{claim.anchor}">{plain(claim.sentence)}</a>'
+        link += f" {plain(claim.remarks)}" * bool(claim.remarks)
         between = (f"{short(claim.low)} to {short(claim.high)}" if claim.low else "one number").replace(" ", "\u00a0")
         lines.append(f"| {link} | {plain(short(claim.value))} | {between} | {claim.n} | {plain(short(claim.bound))} |")
     return "\n".join(lines)

@@ -42,6 +42,16 @@ def test_a_claim_is_read_as_its_card_shows_it():
     assert a.section == "Part" and re.fullmatch("claim-[0-9a-f]{8}", a.anchor) and a.anchor != b.anchor
 
 
+def test_what_a_card_remarks_stands_in_the_ledger():
+    guard = Card("A beats b", Interval(0.25, 0.2, 0.3, 5), 0.1, None, "", 2, given="one test set", guard=True)
+    plain = Card("C beats d", Interval(0.25, 0.2, 0.3, 5), 0.1, None, "", 2)
+    found = ledger.claims(notebook(guard, plain))
+    assert [claim.remarks for claim in found] == [guard.remarks, ""] and "Regression guard" in guard.remarks
+    rows = ledger.table(found, "").splitlines()
+    assert "A beats b</a> Conditional on one test set. Regression guard: the bound was set" in rows[2]
+    assert "C beats d</a> | 0.25 |" in rows[3]
+
+
 def test_a_card_in_another_form_is_noticed():
     broken = notebook(Card("x", Interval(1, 1, 1, 1), 0, None, "", 1))
     del broken["cells"][1]["outputs"][0]["data"][MIME]
