@@ -250,6 +250,19 @@ class Record:
         low, high = x.mean() - half, x.mean() + half
         return float(low), float(high), bool(low <= value <= high)
 
+    def weak(self, arm: str, metric: str, span: float | None = None) -> bool:
+        """Whether the band of `agrees` is wider than a third of `span`: then a value inside it tells little.
+
+        span  what the band is held against; without it, the range of the arms' means in this metric. A band that
+              holds most of that range would agree with the other arms as well. `claim(..., weak=...)` says so.
+        """
+        low, high, _ = self.agrees(arm, metric, 0.0)
+        if span is None:
+            found = [[r[metric] for r in self.data["runs"] if r["arm"] == a and metric in r] for a in self.data["arms"]]
+            means = [sum(values) / len(values) for values in found if values]
+            span = max(means) - min(means)
+        return high - low > span / 3
+
     def _repr_html_(self):
         d = self.data
         return (

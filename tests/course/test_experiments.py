@@ -158,6 +158,15 @@ def test_a_new_measurement_agrees_in_95_of_100_cases(tmp_path):
     assert abs(sum(hits) / 400 - 0.95) < 4 * math.sqrt(0.95 * 0.05 / 400)
 
 
+def test_a_band_wider_than_a_third_of_the_range_between_the_arms_is_weak(tmp_path):
+    """Of 1, 2, 3 the band is 2 * 4.3027 sqrt(4/3) = 9.94 wide: a third of 29.8."""
+    for other, weak in ((2 + 29.9, False), (2 + 29.7, True), (2 - 29.7, True)):
+        assert written(tmp_path, a=[1.0, 2.0, 3.0], b=[other]).weak("a", "accuracy") is weak
+    alone = written(tmp_path, a=[1.0, 2.0, 3.0])
+    assert alone.weak("a", "accuracy") is True  # nothing to tell it from
+    assert alone.weak("a", "accuracy", span=29.9) is False and alone.weak("a", "accuracy", span=29.7) is True
+
+
 # ------------------------------------------------------------------ the course's experiments
 
 
