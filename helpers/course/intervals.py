@@ -183,7 +183,7 @@ def bootstrap(
     and 94, BCa 86, 91 and 93); for 60 to 240 months with a correlation of 0.5 from one to the next in 92 to 93 with
     block = 12, 89 to 91 with block = 6, and 73 to 76 when each month was drawn alone.
 
-    Raises ValueError for columns of unequal length, for less than two blocks, and where a resample has no number.
+    Raises ValueError for columns of unequal length, for fewer than two blocks, and where a resample has no number.
     """
     from scipy.stats import norm, t
 
@@ -213,7 +213,7 @@ def bootstrap(
 def p_value(differences: ArrayLike, splits: float | tuple[float, float] | None = None) -> float:
     """The two-sided p of Student's paired t-test: could these differences come from a true mean of zero?
 
-    `splits` as in `interval`: the corrected resampled t-test of Nadeau and Bengio. Raises ValueError for less than
+    `splits` as in `interval`: the corrected resampled t-test of Nadeau and Bengio. Raises ValueError for fewer than
     two differences. Differences that are all alike give 0, or 1 where they are zero.
     """
     from scipy.stats import t
