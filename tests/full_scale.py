@@ -14,7 +14,7 @@ def leaf_folders(place, many=15):
     """PlantVillage: a folder a class, `many` pictures of lecture 07's kinds and 15 of the others; crops are spelled as
     in the edition on Mendeley Data, and there are more classes than the 33."""
     from helpers.augmentation.experiments import KINDS
-    from helpers.data.leaves.render import CLASSES
+    from helpers.data.leaves.rendering import CLASSES
 
     random = np.random.default_rng(0)
     for k, name in enumerate([*CLASSES, "Blueberry___healthy", "Background_without_leaves"]):

@@ -77,6 +77,17 @@ def test_what_is_stored_since_counts_as_well():
     assert "ranges from 0.5 to 0.58" in spread.judge(notebook("error 0.58", ["nbval-atol=0.04"]), known)[0]
 
 
+def test_a_tolerance_for_rounding_errors_is_not_blind():
+    oracle = ("error 3.35, from the oracle by 0.0000021", "error 3.35, from the oracle by 0.0000021")
+    assert wrong(["nbval-atol=1e-3"], oracle) == []  # 3.35 is compared within .00335 anyway
+    assert "blind" in wrong(["nbval-atol=0.01"], oracle)[0]  # this would let 3.36 pass
+
+
+@pytest.mark.parametrize("spread_, fit", [(0.03, 0.06), (0.0553, 0.12), (0.5, 1.0), (0.0002, 0.0004), (0.26, 0.6)])
+def test_what_is_suggested_is_twice_the_spread_rounded_up(spread_, fit):
+    assert spread.suggested(spread_) == pytest.approx(fit)
+
+
 def test_words_that_differ_are_no_matter_of_tolerance():
     assert "its words differ in 1" in wrong(["nbval-atol=1"], ("above 0.5", "below 0.4"))[0]
 

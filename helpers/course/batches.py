@@ -47,7 +47,7 @@ class Tensors(Dataset):
 
 def mixed(*numbers: int) -> int:
     """One 63-bit seed out of several integers, such that neighbours share nothing."""
-    return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> 1)
+    return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0]) >> 1
 
 
 def seed_everything(*numbers: int) -> None:

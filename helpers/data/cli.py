@@ -75,7 +75,7 @@ def leaves_(
     json_: cli.Json = False,
 ) -> None:
     """Draw the course's leaves into class folders: pictures to try the commands for folders with."""
-    from helpers.data.leaves.render import write_folder
+    from helpers.data.leaves.rendering import write_folder
 
     train, valid = write_folder(out, per_class, seed, domain, size)
     text = f"{out}: {train} pictures to train, {valid} to validate with; use them as --data folder:{out}"

@@ -24,7 +24,7 @@ Size = Annotated[int, typer.Option("--size", min=32, help="Side of the square pi
 def _load(data, size, seed, only_33=False, which="both"):
     """(train, valid, class names) of --data, as data sets of uint8 pictures; one of the first two with `which`."""
     from helpers.data.images import ImageItems, class_folder
-    from helpers.data.leaves.render import CLASSES, folders
+    from helpers.data.leaves.rendering import CLASSES, folders
 
     kind, path = cli.kind_and_path(data, KINDS)
     if kind == "folder":

@@ -96,9 +96,9 @@ def _hull(a, b):
 
 
 def _slope(boxes):
-    """arctan(w / h), also where h = 0."""
+    """arctan(w / h), also where h = 0; a point has 0, and a gradient that is no 0 / 0 in any version of PyTorch."""
     w, h = (boxes[..., 2:] - boxes[..., :2]).clamp(min=0).unbind(-1)
-    return torch.atan2(w, h)
+    return torch.atan2(w, h + ((w == 0) & (h == 0)))
 
 
 def iou_matrix(a, b):

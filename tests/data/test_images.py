@@ -13,7 +13,7 @@ from PIL import Image
 from helpers.course.errors import UserError
 from helpers.data import images
 from helpers.data.images import EXTENSIONS, ImageItems, class_folder, fit_square, folder_items, read_image, split
-from helpers.data.leaves.render import CLASSES
+from helpers.data.leaves.rendering import CLASSES
 
 # PlantVillage's other five: the crops with a single class
 SINGLE = [

@@ -278,7 +278,9 @@ def test_two_processes_learn_the_language_first_and_speak_once(table, tmp_path):
     words = ("--epochs", epochs, "--model", model, "--members", 1, "--pretrain-epochs", 1, "--json")
     done = shell(*arguments(table, tmp_path / "two", *words), launcher=TWO, text=False)
     assert done.returncode == 0, done.stderr
-    facts = the_object(done.stdout.decode())
-    assert done.stdout.count(b"\n") == 1 and facts["epochs"] == epochs and facts["accuracy"] > least
+    # some versions of PyTorch let Gloo, which connects the processes, write lines of its own
+    said = [line for line in done.stdout.decode().splitlines(keepends=True) if not line.startswith("[Gloo]")]
+    facts = the_object("".join(said))
+    assert facts["epochs"] == epochs and facts["accuracy"] > least
     done = here("sentiment", "eval", "--weights", tmp_path / "two", "--data", f"tsv:{table}", "--json")
     assert the_object(done.stdout)["accuracy"] > least

@@ -11,7 +11,7 @@ from command_line import refused, stopped, the_object
 from PIL import Image
 
 from helpers.course import checkpoint
-from helpers.data.leaves.render import CLASSES
+from helpers.data.leaves.rendering import CLASSES
 from helpers.data.sets import photographs
 
 

@@ -1,6 +1,6 @@
 """`leaves`: a rendered miniature of PlantVillage, 33 classes of crop-leaf disease.
 
-`render` puts a leaf before a background; `blades` draws the healthy leaf, `lesions` what a disease does to it.
+`rendering` puts a leaf before a background; `blades` draws the healthy leaf, `lesions` what a disease does to it.
 """
 
 import lazy_loader
@@ -9,6 +9,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submodules=["blades", "lesions"],
     submod_attrs={
-        "render": ["CLASSES", "DOMAINS", "crop", "disease", "folders", "render", "layers", "dataset", "write_folder"]
+        "rendering": ["CLASSES", "DOMAINS", "crop", "disease", "folders", "render", "layers", "dataset", "write_folder"]
     },
 )

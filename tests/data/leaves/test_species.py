@@ -1,6 +1,6 @@
 """The nine crops: every class of the set has its species, and no two look alike."""
 
-from helpers.data.leaves.render import CLASSES, crop
+from helpers.data.leaves.rendering import CLASSES, crop
 from helpers.data.leaves.species import SPECIES
 
 
