@@ -21,7 +21,7 @@ def test_every_tolerance_fits_the_spread_that_was_seen(path):
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_the_spread_was_measured_under_every_setting(path):
     known = json.loads((spread.FOLDER / f"{path.stem}.json").read_text(encoding="utf-8"))
-    assert set(known["runs"]) == {"stored", *spread.settings()}
+    assert {"stored", *spread.settings()} <= set(known["runs"])
 
 
 def printed(text):
