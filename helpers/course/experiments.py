@@ -1,9 +1,9 @@
 """Recorded runs: experiments that need more than a notebook's four minutes.
 
-An experiment is a question with arms. `arms(scale)` of its module gives {arm: function(seed) -> {metric:
-number, or a list of numbers: a curve}}; `run` measures every arm with every seed and writes `results/NAME.json` after each one, so a
-run that was stopped goes on where it was. A notebook draws from the record, measures one arm again
-live, and `agrees` says whether the two belong together.
+An experiment is a question with arms. `arms(scale)` of its module gives {arm: function(seed) -> {metric: number}}; in
+the place of a number there may be a list of them, a curve. `run` measures every arm with every seed and writes
+`results/NAME.json` after each one, so a run that was stopped goes on where it was. A notebook draws from the record,
+measures one arm again live, and `agrees` says whether the two belong together.
 """
 
 import importlib

@@ -27,7 +27,7 @@ CELLS = ("Platelets", "RBC", "WBC")  # platelets, red and white blood cells
 
 
 def in_turn(columns):
-    """`Tensors` of lists of pictures (3, s, s), one list a class: picture 0 of every class, picture 1 of every class."""
+    """`Tensors` of lists of pictures (3, s, s), one list a class; the classes take turns."""
     x = torch.stack([picture for row in zip(*columns, strict=True) for picture in row])
     return Tensors(x, torch.arange(len(x)) % len(columns))
 

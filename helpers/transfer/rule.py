@@ -49,7 +49,7 @@ class Cell:
     valid: int  # validation pictures a class
     test: int  # test pictures a class
     views: int  # augmented views of a training picture that the head is fitted to
-    settings: tuple  # (learning rate, steps) to choose from
+    settings: tuple  # (learning rate, steps) to choose from; steps are rounded up to whole epochs
     kinds: tuple = KINDS  # the classes of leaves
     batch_size: int = 16
 
@@ -158,7 +158,9 @@ def _arm(cell, strategy, seed):
     grid = {f"{rate:g}, {steps} steps": (rate, steps) for rate, steps in cell.settings}
     choice, values = validated(grid, train, valid, {"accuracy": test})
     rate, steps = grid[choice.name]
-    return values | {"rate": rate, "steps": steps, "l2": found["l2"]}
+    per_epoch = -(-len(train_set) // cell.batch_size)
+    taken = per_epoch * epochs_of(steps, len(train_set), cell.batch_size)
+    return values | {"rate": rate, "steps": taken, "l2": found["l2"]}
 
 
 def _arms(cells):
