@@ -23,7 +23,7 @@ LECTURE = Lecture(
             "At which resolution, and with how many leaves, is fine-tuning better than a frozen base?",
         ),
         "transfer-photographs": Experiment(
-            "rule:real", "Does the 2x2 rule hold on real photographs, similar to ImageNet's and different ones?"
+            "rule:real", "Does the 2x2 rule hold on real pictures, similar to ImageNet's and different ones?", real=True
         ),
         "transfer-depth": Experiment("experiments:depth", "How does accuracy depend on the number of frozen blocks?"),
     },

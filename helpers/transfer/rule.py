@@ -21,9 +21,10 @@ from helpers.course.batches import Tensors, mixed
 from helpers.course.choice import choose, validated
 from helpers.course.classify import classify
 from helpers.course.training import evaluate
-from helpers.data import leaves
+from helpers.data import leaves, sets
 from helpers.data.images import fit_square
 from helpers.transfer import photographs
+from helpers.transfer.experiments import enlarged
 from helpers.transfer.model import Classifier
 from helpers.transfer.train import features, linear_probe, train_classifier
 
@@ -43,7 +44,7 @@ KINDS = (
 class Cell:
     """One cell of an experiment: its pictures, and what its strategies may choose from."""
 
-    kind: str  # "leaves", "cells", a group of `photographs.PHOTOGRAPHS`, or a catalogue entry with class folders
+    kind: str  # "leaves", "digits", "cells", one of `photographs.PHOTOGRAPHS`, or a catalogue entry with class folders
     size: int  # side of the pictures in pixels
     per_class: int  # training pictures a class
     valid: int  # validation pictures a class
@@ -52,6 +53,11 @@ class Cell:
     settings: tuple  # (learning rate, steps) to choose from; steps are rounded up to whole epochs
     kinds: tuple = KINDS  # the classes of leaves
     batch_size: int = 16
+
+    @property
+    def augment(self):
+        """What all strategies augment with. A mirrored digit is none, so digits stay as they are."""
+        return None if self.kind == "digits" else flip_and_shift
 
 
 # ---------------------------------------------------------------- pictures
@@ -78,6 +84,9 @@ def pictures(cell, seed):
     counts = (cell.per_class, cell.valid, cell.test, cell.size, seed)
     if cell.kind == "leaves":
         return leaf_sets(cell.kinds, *counts)
+    if cell.kind == "digits":
+        parts = sets.split_digits(cell.per_class, cell.valid, cell.test, seed=seed, per_class=True)
+        return tuple(enlarged(*part, cell.size) for part in parts)
     if cell.kind == "cells":
         return photographs.cell_sets(*counts)
     if cell.kind in photographs.PHOTOGRAPHS:
@@ -110,7 +119,7 @@ def probed(cell, seed):
     train, valid, _ = pictures(cell, seed)
     torch.manual_seed(seed)
     model = Classifier(int(train.tensors[1].max()) + 1)
-    x, y = view_features(model, train, flip_and_shift, cell.views, seed)
+    x, y = view_features(model, train, cell.augment, cell.views if cell.augment else 1, seed)
     z, labels = features(model, valid), valid.tensors[1]
 
     def score(head):
@@ -151,6 +160,7 @@ def _arm(cell, strategy, seed):
             lr=rate,
             lp_first=False,  # it is at its optimum already
             batch_size=cell.batch_size,
+            augment=cell.augment is not None,
             seed=seed,
         )
         return model
@@ -189,18 +199,23 @@ def resolution(scale):
     return _arms({f"{n} a class, {s} px": Cell("leaves", s, n, 20, 60, 8, LONG, all_kinds, 32) for n, s in sizes})
 
 
+# (kind, its name, (few, many)): of photographs and digits 5 and 40 a class. Blood cells are so easy that few means 2
+REAL = (("everyday", "everyday photographs", (5, 40)), ("digits", "digits", (5, 40)), ("cells", "blood cells", (2, 40)))
+FOLDERS = (("hymenoptera", "ants and bees", (5, 40)), ("plantvillage", "PlantVillage", (5, 40)))
+
+
 def real(scale):
-    """Real photographs at 128 pixels, similar to ImageNet's and different ones: few and many, the three strategies."""
-    names = {"everyday": "everyday photographs", "unusual": "unusual photographs", "cells": "blood cells"}
+    """Real pictures at 128 pixels, similar to ImageNet's (photographs) and different ones (digits, cells under a
+    microscope): few and many, the three strategies. The full scale adds photographs that have to be fetched."""
     if scale == "tiny":
-        cells = {
-            names[kind]: Cell(kind, 32, 1, 1, 1, 2, ((1e-3, 1),), batch_size=4) for kind in ("everyday", "unusual")
-        }
+        cells = {name: Cell(kind, 32, 1, 1, 1, 2, ((1e-3, 1),), batch_size=4) for kind, name, _ in REAL[:2]}
         return _arms({f"{name}, 1 a class": cell for name, cell in cells.items()})
-    side, settings, valid, test = (128, SHORT, 10, 40) if scale == "small" else (224, LONG, 20, 40)
-    shown = [(kind, n, 8 if n == 5 or scale == "full" else 4) for kind in names for n in (5, 40)]
-    found = {f"{names[k]}, {n} a class": Cell(k, side, n, valid, test, v, settings) for k, n, v in shown}
-    if scale == "full":
-        for kind, name in (("hymenoptera", "ants and bees"), ("plantvillage", "PlantVillage")):
-            found |= {f"{name}, {n} a class": Cell(kind, side, n, valid, test, 8, settings) for n in (5, 40)}
-    return _arms(found)
+    side, settings, valid, chosen = (128, SHORT, 10, REAL) if scale == "small" else (224, LONG, 20, REAL + FOLDERS)
+    views = lambda n: 4 if n == 40 and scale == "small" else 8
+    return _arms(
+        {
+            f"{name}, {n} a class": Cell(kind, side, n, valid, 40, views(n), settings)
+            for kind, name, numbers in chosen
+            for n in numbers
+        }
+    )

@@ -48,6 +48,18 @@ def test_every_size_shows_the_same_leaves():
     assert (halved - small[0].roll(1, 0)).abs().mean() > 12
 
 
+def test_digits_are_split_and_neither_mirrored_nor_shifted(monkeypatch):
+    cell = dataclasses.replace(CELL, kind="digits", per_class=3, valid=2, test=4)
+    parts = rule.pictures(cell, 0)
+    assert [part.tensors[0].shape for part in parts] == [(10 * n, 3, 32, 32) for n in (3, 2, 4)]
+    assert len({x.numpy().tobytes() for part in parts for x in part.tensors[0]}) == 90
+    asked = []
+    monkeypatch.setattr(rule, "train_classifier", lambda model, data, **options: asked.append(options["augment"]))
+    for one in (cell, CELL):
+        rule._arm(one, "half", 0)
+    assert cell.augment is None and asked == [False, False, True, True]
+
+
 def test_training_validation_and_test_leaves_differ():
     parts = rule.leaf_sets(rule.KINDS[:3], 2, 2, 2, 32, 0)
     assert len({x.numpy().tobytes() for part in parts for x in part.tensors[0]}) == 18
