@@ -29,7 +29,7 @@ from helpers.transfer.model import Classifier
 from helpers.transfer.train import features, linear_probe, train_classifier
 
 STRATEGIES = ("base", "half", "none")
-DECAYS = (1e-3, 1e-2, 1e-1)  # l2 of the head
+DECAYS = (1e-3, 1e-2, 1e-1, 1.0)  # l2 of the head
 DRAWN = 192  # leaves are rendered at this side, the largest there is, and then resized
 # Four crops, three classes each
 KINDS = (
