@@ -74,6 +74,12 @@ def test_an_experiment_is_shown_by_its_means_and_intervals():
     assert shown == pytest.approx([known.mean, known.low, known.high], abs=0.06)
 
 
+def test_a_curve_is_shown_as_its_mean_at_each_point():
+    runs = [{"arm": "a", "seed": s, "curve": [1.0 + s, 4.0], "seconds": 2.0} for s in (0, 1)]
+    _, [row] = cells(results.tables(record(runs, scale="small"))[0])
+    assert row[:2] == ["a", "1.5, 4"]
+
+
 def test_an_experiment_with_more_measures_than_arms_stands_upright():
     """`kl` is a short name of another lecture, so it stays as it is."""
     runs = [

@@ -56,7 +56,9 @@ def cell(value):
 
 
 def spread(values):
-    """Mean and 95 % interval of the seeds, as the claim cards compute it."""
+    """Mean and 95 % interval of the seeds, as the claim cards compute it; of curves the mean at each point."""
+    if isinstance(values[0], list):
+        return [sum(column) / len(column) for column in zip(*values, strict=True)]
     known = interval(values)
     if known.n == 1 or known.low == known.high:
         return number(known.mean)

@@ -12,6 +12,9 @@ LECTURE = Lecture(
     },
     experiments={
         "augmentation-gap": Experiment("experiments:gap", "Which augmentation helps, and with how few pictures?"),
+        "augmentation-steps": Experiment(
+            "steps:budgets", "How many steps does each augmentation need before it is worth it?"
+        ),
         "augmentation-leak": Experiment("experiments:leak", "How much does copying before the split flatter?"),
         "augmentation-flip-digits": Experiment("experiments:digits", "What do flips do to digits?"),
     },
@@ -20,6 +23,7 @@ LECTURE = Lecture(
         "test": "accuracy, test pictures",
         "tta": "accuracy, test-time augmentation",
         "valid": "accuracy, validation set",
+        "rate": "learning rate chosen",
         "fresh": "accuracy, fresh pictures",
         "shared": "share with a copy in training",
         "times_v2": "times faster than v2, tensors",

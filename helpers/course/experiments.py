@@ -1,9 +1,9 @@
 """Recorded runs: experiments that need more than a notebook's four minutes.
 
-An experiment is a question with arms. `arms(scale)` of its module gives {arm: function(seed) -> {metric:
-number}}; `run` measures every arm with every seed and writes `results/NAME.json` after each one, so a
-run that was stopped goes on where it was. A notebook draws from the record, measures one arm again
-live, and `agrees` says whether the two belong together.
+An experiment is a question with arms. `arms(scale)` of its module gives {arm: function(seed) -> {metric: number}}; in
+the place of a number there may be a list of them, a curve. `run` measures every arm with every seed and writes
+`results/NAME.json` after each one, so a run that was stopped goes on where it was. A notebook draws from the record,
+measures one arm again live, and `agrees` says whether the two belong together.
 """
 
 import importlib
@@ -70,7 +70,7 @@ def experiments() -> dict[str, tuple[str, str]]:
     }
 
 
-def arms(name: str, scale: str) -> dict[str, Callable[[int], dict[str, float]]]:
+def arms(name: str, scale: str) -> dict[str, Callable[[int], dict[str, Any]]]:
     """{arm: function(seed)} of an experiment."""
     known = experiments()
     if name not in known:
@@ -108,6 +108,11 @@ def write(
     record |= {"arms": list(dict.fromkeys(run["arm"] for run in runs)), "runs": runs}
     _save(Path(folder or ROOT / "results") / f"{name}.json", record)
     return record
+
+
+def _rounded(value):
+    """A measure to six decimals: a number, or a list of them (a curve)."""
+    return [_rounded(one) for one in value] if isinstance(value, list) else round(value, 6)
 
 
 def _save(path, record):
@@ -156,7 +161,7 @@ def run(
     tasks = [(arm, seed) for seed in range(seeds) for arm in names if (arm, seed) not in done]
 
     def keep(arm, seed, values):
-        record["runs"].append({"arm": arm, "seed": seed, **{k: round(v, 6) for k, v in values.items()}})
+        record["runs"].append({"arm": arm, "seed": seed, **{k: _rounded(v) for k, v in values.items()}})
         record["runs"].sort(key=lambda r: (names.index(r["arm"]) if r["arm"] in names else -1, r["seed"]))
         record.update(
             date=date.today().isoformat(),

@@ -12,6 +12,9 @@ LECTURE = Lecture(
     },
     experiments={
         "autoencoder-width": Experiment("experiments:widths", "What does a code of width k hold, against PCA?"),
+        "autoencoder-curve": Experiment(
+            "curves:curves", "Would an autoencoder reach PCA's error if it were trained for longer?"
+        ),
         "autoencoder-denoise": Experiment("experiments:denoise", "Does an autoencoder remove noise it was not shown?"),
         "tsne-start": Experiment("experiments:starts", "Does a PCA start keep the global structure?"),
         "tsne-input": Experiment("experiments:inputs", "What should t-SNE be fed, at which perplexity?"),
@@ -22,6 +25,14 @@ LECTURE = Lecture(
         "trust": "trustworthiness",
         "global": "correlation of centroid distances",
         "error": "reconstruction error",
+        "epochs": "epochs of the curve",
+        "train curve": "error by epoch, training pictures",
+        "valid curve": "error by epoch, validation pictures",
+        "test curve": "error by epoch, test pictures",
+        "stopped at": "epoch where the validation error is lowest",
+        "last": "test error after the last epoch",
+        "train error": "reconstruction error, training pictures",
+        "rate": "learning rate chosen",
         "auc turned": "AUC, turned digits",
         "auc patches": "AUC, patches",
         "memory_mb": "memory, MB",

@@ -38,14 +38,15 @@ def plant_sets(seed=0, size=SIZE):
     return tuple(ImageItems([items[i] for i in rng.permutation(len(items))], size).cached() for items in parts)
 
 
+def enlarged(x, y, size=SIZE):
+    """Digits (N, 28, 28) uint8 as pictures (N, 3, size, size) uint8 with their labels: `Tensors`."""
+    z = torch.as_tensor(x).float()[:, None]
+    z = torch.nn.functional.interpolate(z, (size, size), mode="bilinear", antialias=True)
+    return Tensors(z.round().clamp(0, 255).byte().expand(-1, 3, -1, -1).contiguous(), torch.as_tensor(y))
+
+
 def digit_set(per_class, seed, test=500):
     """MNIST-5k as images (N, 3, 64, 64): (`per_class` a class to train on, `test` others), split by `seed`."""
-
-    def enlarged(x, y):
-        z = torch.as_tensor(x).float()[:, None]
-        z = torch.nn.functional.interpolate(z, (SIZE, SIZE), mode="bilinear", antialias=True)
-        return Tensors(z.round().clamp(0, 255).byte().expand(-1, 3, -1, -1).contiguous(), torch.as_tensor(y))
-
     train, held = sets.split_digits(per_class, test // 10, seed=seed, per_class=True)
     return enlarged(*train), enlarged(*held)
 

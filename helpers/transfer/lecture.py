@@ -15,7 +15,29 @@ LECTURE = Lecture(
         "transfer-rule": Experiment(
             "experiments:rule", "Does the 2x2 rule of transfer learning pick the best strategy?"
         ),
+        "transfer-head": Experiment(
+            "head:heads", "Which head should fine-tuning start from, and should batch norm go on counting?"
+        ),
+        "transfer-resolution": Experiment(
+            "rule:resolution",
+            "At which resolution, and with how many leaves, is fine-tuning better than a frozen base?",
+        ),
+        "transfer-photographs": Experiment(
+            "rule:real", "Does the 2x2 rule hold on real pictures, similar to ImageNet's and different ones?", real=True
+        ),
         "transfer-depth": Experiment("experiments:depth", "How does accuracy depend on the number of frozen blocks?"),
     },
-    measures={"lab": "accuracy, lab leaves", "field": "accuracy, field leaves"},
+    measures={
+        "lab": "accuracy, lab leaves",
+        "field": "accuracy, field leaves",
+        "valid": "accuracy, validation pictures",
+        "rate": "learning rate chosen",
+        "steps": "steps chosen",
+        "l2": "weight decay of the head chosen",
+        "first gradient": "norm of the base's first gradient",
+    }
+    | {
+        f"valid {rate}": f"accuracy, validation, rate {rate}"
+        for rate in ("3e-05", "0.0001", "0.0003", "0.001", "0.003")
+    },
 )

@@ -17,6 +17,7 @@ from helpers.course.experiments import experiments as registered
 NAMES = [name for name in registered() if name.startswith("augmentation-")]
 METRICS = {
     "augmentation-gap": {"train", "test", "tta"},
+    "augmentation-steps": {"train", "test", "valid", "rate"},
     "augmentation-leak": {"valid", "fresh", "shared"},
     "augmentation-flip-digits": {"accuracy", "6 and 9", "2 and 5", "0 and 8"},
 }
@@ -41,7 +42,7 @@ def test_every_recorded_command_on_a_tiny_scale(name, tmp_path):
 @pytest.mark.parametrize("scale", ["small", "full"])
 def test_equal_compute_in_whole_epochs(scale):
     """Equal compute: within an experiment all arms ask for the same number of steps, and `train` does just these."""
-    for name in NAMES:
+    for name in set(NAMES) - {"augmentation-steps"}:  # of which the steps are what varies
         steps = {one.args[-1] for one in arms(name, scale).values()}
         assert len(steps) == 1
     sizes = {"small": (10, 20, 40), "full": (10, 20, 40, 80, 160, 640)}[scale]

@@ -171,10 +171,19 @@ def test_a_band_wider_than_a_third_of_the_range_between_the_arms_is_weak(tmp_pat
 
 
 def numbers(run):
-    """The metrics of one run, all of them finite numbers; a control may have fewer than the arm it stands beside."""
+    """The metrics of one run, all of them finite numbers or curves of such; a control may have fewer than the arm it
+    stands beside."""
     metrics = run.keys() - {"arm", "seed", "seconds"}
-    assert all(math.isfinite(run[k]) for k in (*metrics, "seconds"))
+    for k in (*metrics, "seconds"):
+        assert all(math.isfinite(v) for v in (run[k] if isinstance(run[k], list) else [run[k]])), k
     return metrics
+
+
+def test_a_curve_is_recorded_point_by_point(fake, tmp_path):
+    fake.study = lambda scale: {arm: lambda seed: {"error": [seed + 1 / 3, 0.25]} for arm in ("flat", "steep")}
+    record = run("fake", 2, "tiny", tmp_path)
+    jsonschema.validate(record, SCHEMA)
+    assert Record("fake", tmp_path)["flat", "error"] == [[0.333333, 0.25], [1.333333, 0.25]]
 
 
 @pytest.mark.parametrize("name", experiments.experiments())
