@@ -152,3 +152,11 @@ def pytest_configure(config):
 def pytest_collect_file(file_path, parent):
     found = yield
     return [File.from_parent(parent, path=file_path) if nbp and type(node) is nbp.IPyNbFile else node for node in found]
+
+
+LONGEST = ("test_book.py", "08_yolo.ipynb")  # files that take a worker many minutes
+
+
+def pytest_collection_modifyitems(items):
+    """The longest files first: with several workers none is left alone with one in the end."""
+    items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST))
