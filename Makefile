@@ -29,16 +29,22 @@ test: lint data ## lint, unit tests, every notebook re-run and compared, the boo
 test-elsewhere: data ## notebooks and tests of numbers as on other machines (SETTING=avx2: one of them; SETTING=--list)
 	$(BIN)/python -m tools.elsewhere $(SETTING)
 
-test-lowest: data ## the tests with the lowest versions that pyproject.toml allows, in .venv-lowest
-	@test -f .venv-lowest/.installed || { $(PYTHON) -m venv .venv-lowest && $(BIN)/python -m tools.bounds > .venv-lowest/lowest.txt && \
-	  .venv-lowest/bin/python -m pip install -qq --disable-pip-version-check -c .venv-lowest/lowest.txt -e ".[book,study,test,korean]" && \
-	  touch .venv-lowest/.installed; }
+test-lowest: data .venv-lowest/.installed ## the tests with the lowest versions that pyproject.toml allows, in .venv-lowest
 	OMP_NUM_THREADS=1 .venv-lowest/bin/python -m pytest --nbval -n $(WORKERS) --dist loadfile --no-loadscope-reorder -q -ra
 
-test-newest: data ## the tests with the newest versions that pyproject.toml allows, in .venv-newest
-	@test -f .venv-newest/.installed || { $(PYTHON) -m venv .venv-newest && \
-	  .venv-newest/bin/python -m pip install -qq --disable-pip-version-check -e ".[dev]" && touch .venv-newest/.installed; }
+test-newest: data .venv-newest/.installed ## the tests with the newest versions that pyproject.toml allows, in .venv-newest
 	OMP_NUM_THREADS=1 .venv-newest/bin/python -m pytest --nbval -n $(WORKERS) --dist loadfile --no-loadscope-reorder -q -ra
+
+.venv-lowest/.installed: pyproject.toml tools/bounds.py $(STAMP)
+	$(PYTHON) -m venv .venv-lowest
+	$(BIN)/python -m tools.bounds > .venv-lowest/lowest.txt
+	.venv-lowest/bin/python -m pip install -qq --disable-pip-version-check -c .venv-lowest/lowest.txt -e ".[book,study,test,korean]"
+	@touch $@
+
+.venv-newest/.installed: pyproject.toml
+	$(PYTHON) -m venv .venv-newest
+	.venv-newest/bin/python -m pip install -qq --disable-pip-version-check -e ".[dev]"
+	@touch $@
 
 lab: data       ## study the lectures in JupyterLab
 	@mkdir -p .venv/share/jupyter/lab/settings

@@ -147,11 +147,11 @@ def test_choices_are_those_of_the_code_behind_them():
     from helpers.sentiment.readers import READERS
     from helpers.sentiment.text import UNITS
     from helpers.yolo.cli import train as yolo_train
-    from helpers.yolo.model import FLIPS
+    from helpers.yolo.detect import MIRRORS
 
     assert options(sentiment_train)["model"] == [*LINEAR, *READERS]
     assert options(sentiment_train)["unit"] == list(UNITS)
-    assert options(yolo_train)["flip"] == list(FLIPS)
+    assert options(yolo_train)["flip"] == list(MIRRORS)
     assert options(autoencoder_train)["data"] == list(DATA)
 
 

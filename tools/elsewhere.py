@@ -69,7 +69,8 @@ def interpreter(name):
         return None
     room = ROOT / f".venv-{name}"
     stamp = room / ".installed"
-    if not stamp.exists():
+    wanted = max((ROOT / name).stat().st_mtime for name in ("pyproject.toml", "constraints.txt"))
+    if not stamp.exists() or stamp.stat().st_mtime < wanted:
         if not (base := installed(PYTHONS[name])):
             return None
         print(f"{name}: installing the tested set into {room.name} (some minutes and up to 6 GB, once)", flush=True)

@@ -19,9 +19,8 @@ from helpers.course.errors import UserError
 from helpers.yolo.darknet.cfg import cfg_text
 from helpers.yolo.darknet.layers import Yolo
 from helpers.yolo.darknet.network import Darknet, write_weights
+from helpers.yolo.detect import MIRRORS
 from helpers.yolo.loss import loss_v3
-
-FLIPS = ("none", "horizontal", "both")  # of `make_augment`; the mirror images that `detect` may ask about, too
 
 
 def small_cfg(classes, anchors, size=(160, 160), width=16, strides=(8, 16), residuals=2):
@@ -126,8 +125,8 @@ def make_augment(flip="none", zoom=1.25, shift=0.15, colour=0.3):
     flip: "none", "horizontal" (left and right) or "both" (also upside down: for what has no up, such as cells).
     What comes in from outside is grey. A box of which less than 40 % stays in the image is dropped.
     """
-    if flip not in FLIPS:
-        raise UserError(f"flip must be one of {', '.join(FLIPS)}; got {flip!r}")
+    if flip not in MIRRORS:
+        raise UserError(f"flip must be one of {', '.join(MIRRORS)}; got {flip!r}")
 
     def augment(batch, generator):
         images, truth = batch
