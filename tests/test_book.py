@@ -299,7 +299,7 @@ def site(book):
     server.shutdown()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # another file's browser cannot start while this one runs
 def browser():
     chromium = shutil.which("chromium") or shutil.which("chromium-browser")
     if not chromium:
@@ -343,7 +343,14 @@ AXE = """async ([where, only]) => {
 COLOURS = {"runOnly": ["color-contrast", "link-in-text-block"]}
 SHAPES = {"rules": {name: {"enabled": False} for name in COLOURS["runOnly"]}}
 AROUND = {"exclude": [".bd-article"]}  # what a telephone shows otherwise: the article has the same colours at any width
-# The colours of a page's code take most of the minutes, so they are looked at once in each mode.
+# Code has thousands of coloured words in a dozen colours: one word of each colour stays coloured, and axe needs
+# seconds instead of minutes. Same classes all the way up are the same colours, in both modes.
+THIN = """() => { const seen = new Set();
+    for (const word of document.querySelectorAll('pre span[class]')) {
+        const key = []; for (let e = word; e && e.tagName !== 'ARTICLE'; e = e.parentElement) key.push(e.className);
+        if (seen.has(key.join('|'))) word.replaceWith(...word.childNodes); else seen.add(key.join('|')); }
+    document.querySelectorAll('pre').forEach(pre => pre.normalize()); }"""
+# The colours of a page still take most of the time, so they are looked at once in each mode.
 LOOKS = {
     ("light", 1400): [(None, {})],
     ("light", 375): [(None, SHAPES), (AROUND, COLOURS)],
@@ -378,6 +385,7 @@ def looked_at(page, address, script):
     page.wait_for_load_state("networkidle")
     page.evaluate(script)
     page.evaluate(OPEN)
+    page.evaluate(THIN)
     for mode in ("light", "dark"):
         page.emulate_media(color_scheme=mode)
         for width in (1400, 375):

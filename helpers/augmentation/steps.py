@@ -31,13 +31,13 @@ def _budget(name, rates, per_class, valid, test, steps, seed):
 
 
 def budgets(scale):
-    """No augmentation, flip and crop, TrivialAugment; each from about 100 to 3000 steps, at 40 leaves of each kind.
+    """No augmentation, flip and crop, TrivialAugment; each from about 100 to 2400 steps, at 40 leaves of each kind.
 
     320 leaves in batches of 40 are 8 steps an epoch, so 96 and not 100: a budget is a whole number of epochs.
     """
     counts, rates, per_class, valid, test = {
         "tiny": ((2, 4), (4e-3,), 5, 2, 2),
-        "small": ((96, 240, 600, 1200, 3000), (2e-3, 4e-3, 8e-3), 40, 40, 80),
+        "small": ((96, 240, 600, 1200, 2400), (2e-3, 6e-3), 40, 40, 80),
         "full": ((96, 240, 600, 1200, 3000, 9600, 30000), (1e-3, 2e-3, 4e-3, 8e-3), 40, 100, 400),
     }[scale]
     return {

@@ -196,6 +196,9 @@ def optimise(p, y, n_iter=1000, *, exaggeration=12.0, exaggeration_iter=250, lea
             update *= (5 / update.norm(dim=1, keepdim=True)).clamp_(max=1)  # no point moves more than 5
             y += update
             y -= y.mean(0)
+            if early:  # few points under a large perplexity: attraction outweighs repulsion and the map shrinks
+                lift = (1e-12 / y.std().clamp_(min=1e-30)).clamp_(min=1)  # without end, to where numbers are zero;
+                y, update = y * lift, update * lift  # so small, only its shape matters
     finally:
         torch.set_float32_matmul_precision(precision)
     if not torch.isfinite(y).all():
