@@ -23,6 +23,7 @@ from typing import NamedTuple
 
 from helpers.course.claims import MIME
 from helpers.course.intervals import FEWEST
+from helpers.course.lectures import appendix
 from helpers.course.ledger import joined
 
 ROOT = Path(__file__).parents[1]
@@ -54,7 +55,7 @@ def findings(notebook, name=""):
             html = joined(data.get("text/html", ""))
             if 'class="measured"' in html and "bounds=" not in joined(cell["source"]):  # else `table` has seen to it
                 found += of_table(html)
-    if cards > MOST and not name.startswith("appendix_"):
+    if cards > MOST and not appendix(name):
         found.insert(0, Finding("cards", f"{cards} cards, {MOST} are the most", cards - MOST))
     return found
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import yaml
 
 from helpers.course import front
+from helpers.course.lectures import appendix
 
 ROOT = Path(__file__).parents[1]
 PAGES = {"README.md": ["picture", "lectures"], "notebooks/README.md": ["desk"]}
@@ -41,7 +42,10 @@ def parts(root=ROOT):
         "desk": "\n".join(
             f"{i}. [{front.heading(front.read(path))}]({path.name})" for i, path in enumerate(notebooks(root), 1)
         ),
-        "lectures": front.lecture_table(notebooks(root), lambda stem, title: f"[{title}](notebooks/{stem}.ipynb)"),
+        "lectures": front.lecture_table(
+            (path for path in notebooks(root) if not appendix(path.stem)),
+            lambda stem, title: f"[{title}](notebooks/{stem}.ipynb)",
+        ),
     }
 
 

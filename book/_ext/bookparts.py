@@ -10,6 +10,7 @@ from docutils import nodes
 
 from bookresults import results
 from helpers.course import front as shared
+from helpers.course.lectures import appendix
 from helpers.course.ledger import ledger
 
 
@@ -154,7 +155,9 @@ def draw_front(app, exception):
 def overview(app):
     """The lectures with their questions and what surprised us."""
     return shared.lecture_table(
-        (path for _, path in built(app)), lambda stem, title: f"[{title}](/notebooks/{stem}.ipynb)", korean=True
+        (path for _, path in built(app) if not appendix(path.stem)),
+        lambda stem, title: f"[{title}](/notebooks/{stem}.ipynb)",
+        korean=True,
     )
 
 

@@ -51,6 +51,12 @@ def lectures() -> dict[str, Lecture]:
     return dict(sorted(found.items(), key=lambda item: min(item[1].pages)))
 
 
+def appendix(notebook: str) -> bool:
+    """Whether a notebook, named without its ending, is an appendix: checks and records that a lecture rests on, for
+    readers who want to see them. `appendix_06_transfer_learning` belongs to `06_transfer_learning`."""
+    return notebook.startswith("appendix_")
+
+
 def page(notebook: str) -> Page:
     """What the lecture of a notebook, named without its ending, says of it; empty where no package names it."""
     pages = [lecture.pages[notebook] for lecture in lectures().values() if notebook in lecture.pages]

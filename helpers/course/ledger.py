@@ -6,6 +6,7 @@ from html import escape
 from typing import NamedTuple
 
 from helpers.course.claims import MIME
+from helpers.course.lectures import appendix
 
 MARKS = re.compile(r"([\\`*_{}\[\]<>|$~#&^])")  # what Markdown would read as more than a letter
 
@@ -72,12 +73,15 @@ def table(found: list[Claim], page: str) -> str:
 def ledger(lectures: Sequence[tuple[str, str, dict]], page: Callable[[str], str]) -> str:
     """The page's text. `lectures`: [(name, title, parsed notebook)]; `page(name)`: the address of a lecture."""
     books = [(name, title, claims(notebook)) for name, title, notebook in lectures]
+    extra = [found for name, _, found in books if appendix(name.rpartition("/")[2])]
     every = [claim for _, _, found in books for claim in found]
     if not every:
         return "No lecture has made a claim yet."
     several = sum(bool(claim.low) for claim in every)
     lines = [
-        f"{len(every)} claims in {len(books)} lectures. {several} of them are means with an interval, over seeds "
+        f"{len(every)} claims in {len(books) - len(extra)} lectures"
+        + (f", {sum(map(len, extra))} of them in appendices" if extra else "")
+        + f". {several} of them are means with an interval, over seeds "
         f"or paired differences; {len(every) - several} are one number: a count, an equality with an independent "
         "implementation, or one run on a stated split.",
         "",

@@ -184,7 +184,7 @@ LONG = tuple((rate, steps) for rate in (1e-4, 3e-4, 1e-3) for steps in (100, 400
 
 
 def resolution(scale):
-    """Leaves at three resolutions. `small` asks it where the rule is quoted most: few pictures, frozen or fine-tuned."""
+    """Leaves at three resolutions. `small` asks where the rule is quoted most: few pictures, frozen or fine-tuned."""
     if scale == "tiny":
         tiny = ((1e-3, 1),)
         return _arms({f"1 a class, {s} px": Cell("leaves", s, 1, 1, 1, 2, tiny, KINDS[:2], 4) for s in (32, 48)})

@@ -14,7 +14,7 @@ import pytest
 
 from helpers.course import experiments, ledger
 from helpers.course.experiments import SCHEMA
-from helpers.course.lectures import lectures, page
+from helpers.course.lectures import appendix, lectures, page
 
 ROOT = Path(__file__).parents[2]
 
@@ -31,7 +31,9 @@ def here(folder, *words):
 
 def test_every_notebook_belongs_to_one_lecture():
     named = [stem for lecture in lectures().values() for stem in lecture.pages]
-    assert sorted(named) == sorted(path.stem for path in (ROOT / "notebooks").glob("*.ipynb"))
+    stems = [path.stem for path in (ROOT / "notebooks").glob("*.ipynb")]
+    assert sorted(named) == sorted(stem for stem in stems if not appendix(stem))
+    assert {stem.removeprefix("appendix_") for stem in stems if appendix(stem)} <= set(named)
     for stem in named:
         told = page(stem)
         assert told.question.endswith("?") and re.search("[가-힣]", told.korean) and told.surprise
