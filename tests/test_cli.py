@@ -105,10 +105,10 @@ def test_the_design_command_lines_exist():
         (["sentiment", "train", "--unit", "letter"], "word, space"),
         (["sentiment", "train", "--precision", "half"], "--precision"),
         (["data", "leaves", "--out", "x", "--domain", "sea"], "lab, field"),
-        (["experiment", "transfer-leaves", "--scale", "huge"], "tiny, small, full"),
+        (["experiment", "transfer-head", "--scale", "huge"], "tiny, small, full"),
         (["transfer", "eval", "--weights", "x", "--data", "leaves", "--seed", "-1"], "--seed"),
         (["transfer", "predict", "--weights", "x"], "IMAGES"),
-        (["experiment", "transfer-leaves", "--seeds", "0"], "--seeds"),
+        (["experiment", "transfer-head", "--seeds", "0"], "--seeds"),
         (["nonsense"], "nonsense"),
     ],
 )
@@ -164,11 +164,11 @@ def test_experiment_lists_refuses_and_reports(tmp_path, monkeypatch):
     status, out, _ = here("experiment", "list", "--json")
     assert status == 0 and the_object(out).keys() == experiments.experiments().keys()
     assert here("experiment", "list")[1].count("\n") == len(experiments.experiments())
-    refused(run("experiment", "nonsense"), "'nonsense'", "transfer-leaves")
+    refused(run("experiment", "nonsense"), "'nonsense'", "transfer-head")
     monkeypatch.setattr(experiments, "arms", lambda name, scale: {"arm": lambda seed: {"accuracy": seed / 4}})
-    words = ("experiment", "transfer-leaves", "--scale", "tiny", "--folder", tmp_path, "--seeds", 2, "--json")
+    words = ("experiment", "transfer-head", "--scale", "tiny", "--folder", tmp_path, "--seeds", 2, "--json")
     for _ in range(2):  # the second time nothing is left to do
         status, out, _ = here(*words)
         facts = the_object(out)
-        assert status == 0 and facts["runs"] == 2 and facts["name"] == "transfer-leaves" and facts["scale"] == "tiny"
+        assert status == 0 and facts["runs"] == 2 and facts["name"] == "transfer-head" and facts["scale"] == "tiny"
     refused(run(*words[:2], "--scale", "small", "--folder", tmp_path), "measured at scale tiny")

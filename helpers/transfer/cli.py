@@ -66,8 +66,7 @@ def train(
     freeze: Annotated[
         Literal["base", "half", "none"],
         typer.Option(
-            help="base: train the head alone (fast, best for few pictures); half: and "
-            "the later half of the blocks; none: everything."
+            help="base: train the head alone (fast); half: and the later half of the blocks; none: everything."
         ),
     ] = "base",
     pretrained: Annotated[bool, typer.Option(help="Start from ImageNet weights.")] = True,

@@ -5,16 +5,12 @@ from helpers.course.lectures import Experiment, Lecture, Page
 LECTURE = Lecture(
     pages={
         "06_transfer_learning": Page(
-            "When do borrowed features beat your own, and how many layers should you freeze?",
+            "Why do borrowed features work, and what of a pretrained network should go on learning?",
             "전이 학습",
-            "With few, similar pictures fine-tuning everything beats the rule's frozen base",
+            "Serving otherwise than in training costs more than the same wrong normalisation on both sides",
         )
     },
     experiments={
-        "transfer-leaves": Experiment("experiments:strategies", "Which strategy is best at 20 pictures a class?"),
-        "transfer-rule": Experiment(
-            "experiments:rule", "Does the 2x2 rule of transfer learning pick the best strategy?"
-        ),
         "transfer-head": Experiment(
             "head:heads", "Which head should fine-tuning start from, and should batch norm go on counting?"
         ),
@@ -25,7 +21,6 @@ LECTURE = Lecture(
         "transfer-photographs": Experiment(
             "rule:real", "Does the 2x2 rule hold on real pictures, similar to ImageNet's and different ones?", real=True
         ),
-        "transfer-depth": Experiment("experiments:depth", "How does accuracy depend on the number of frozen blocks?"),
     },
     measures={
         "lab": "accuracy, lab leaves",

@@ -9,10 +9,10 @@ features into scores. Strategies differ in what is trained:
     none      everything, nothing frozen ("full fine-tuning")
 
 With a pretrained base the head is brought to its optimum first and the rest is trained from there:
-linear probing, then fine-tuning (LP-FT, Kumar et al., ICLR 2022). A random head would send large
-gradients of nonsense through the pretrained blocks. That head was fitted to features that batch norm
-makes with its *stored* statistics, so fine-tuning goes on with these (`freeze_statistics`): the statistics
-of a small batch would change every feature at the first step, and the fitted head would be worth nothing.
+linear probing, then fine-tuning (LP-FT, Kumar et al., ICLR 2022). That head was fitted to features that
+batch norm makes with its *stored* statistics, so fine-tuning goes on with these (`freeze_statistics`): the
+statistics of a small batch would change every feature before the first step. The lecture measures this, and
+other heads to start from (`head`).
 """
 
 import types
