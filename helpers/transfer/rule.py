@@ -179,7 +179,7 @@ def _arms(cells):
     }
 
 
-SHORT = ((3e-4, 24), (3e-4, 72), (3e-4, 144))
+SHORT = ((3e-4, 24), (3e-4, 96))
 LONG = tuple((rate, steps) for rate in (1e-4, 3e-4, 1e-3) for steps in (100, 400, 1600))
 
 
