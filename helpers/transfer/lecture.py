@@ -7,7 +7,7 @@ LECTURE = Lecture(
         "06_transfer_learning": Page(
             "Why do borrowed features work, and what of a pretrained network should go on learning?",
             "전이 학습",
-            "Serving otherwise than in training costs more than the same wrong normalisation on both sides",
+            "A head of zeros beats a head that was probed first",
         )
     },
     experiments={
