@@ -38,7 +38,7 @@ def copy(tmp_path):
         ("README.md", r"\*\*-?\d", "**7", ["README.md"]),
         (
             "notebooks/06_transfer_learning.ipynb",
-            r"(?s)(rule's frozen base\",.{0,120}?\"value\": \")\d",
+            r"(?s)(probed first, with stored statistics[^\n]{0,60}\",.{0,120}?\"value\": \")\d",
             r"\g<1>7",
             ["README.md"],
         ),

@@ -92,7 +92,8 @@ def test_every_claim_of_a_notebook_is_in_the_ledger(path):
     stored = path.read_text(encoding="utf-8")
     found = ledger.claims(json.loads(stored))
     assert len(found) == stored.count('<div class=\\"claim\\" ') >= (1 if path.stem.startswith("appendix_") else 5)
-    told = [line for line in re.findall(r'"(  measured .+?)"', stored) if "; needed " in line]  # the cards' own text
+    lines = re.findall(r'"(  measured .+?)(?:\\n)?"', stored)  # remarks may follow in a line of their own
+    told = [line for line in lines if "; needed " in line]  # the cards' own text
     assert len(told) == len(found)
     for claim, line in zip(found, told):
         between = f" (95 % interval {claim.low} to {claim.high}, n = {claim.n})" if claim.low else ""
