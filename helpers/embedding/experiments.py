@@ -4,7 +4,6 @@ The seed draws the pictures that are trained on and tested, or the points of a m
 or the descent. Nothing is chosen on the test pictures.
 """
 
-import warnings
 from functools import lru_cache, partial
 
 import numpy as np
@@ -146,26 +145,6 @@ def scores(x, y, labels):
         "trust": trustworthiness(x, y),
         "global": centroid_correlation(x, y, labels),
     }
-
-
-def three_ways(x, start, n_iter=500):
-    """{name: map (N, 2)} of the points `x` (N, D) from the same `start` (N, 2): our t-SNE, openTSNE's, scikit-learn's.
-
-    All take `n_iter` iterations at perplexity 30, the first 250 with early exaggeration.
-    """
-    import openTSNE
-    from sklearn.manifold import TSNE
-
-    settings = {"n_jobs": 1, "random_state": 0}
-    theirs = openTSNE.TSNE(n_iter=n_iter - 250, early_exaggeration_iter=250, initialization=start.numpy(), **settings)
-    sklearn = TSNE(max_iter=n_iter, init=start.float().numpy(), n_iter_without_progress=n_iter, **settings)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return {
-            "ours": tsne(x, n_iter=n_iter, init=start, record_every=n_iter)[0],
-            "openTSNE": theirs.fit(x.numpy()),
-            "scikit-learn": sklearn.fit_transform(x.numpy()),
-        }
 
 
 def _start(world, init, n, n_iter, seed):

@@ -7,7 +7,7 @@ LECTURE = Lecture(
         "07_autoencoders_tsne": Page(
             "What does a network keep when it may keep only a few numbers, and can you trust the map?",
             "오토인코더, t-SNE",
-            "From 5 to 30 the perplexity hardly matters",
+            "One cluster is ten times as wide as another: a t-SNE map at perplexity 30",
         )
     },
     experiments={
