@@ -17,7 +17,6 @@ NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 MOST = {
     "06_transfer_learning": (11, 8, 0, 1),
     "07_autoencoders_tsne": (30, 3, 1, 4),
-    "07_image_augmentation": (32, 0, 2, 0),
     "08_yolo": (64, 3, 1, 4),
     "09_rnn_lstm": (37, 3, 9, 0),
     "09_sentiment": (31, 0, 0, 5),
