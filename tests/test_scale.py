@@ -117,6 +117,7 @@ def test_leaves_that_were_photographed_take_the_place_of_rendered_ones(laid_out)
     kinds = len(augmentation_study.KINDS)
     assert pool.tensors[0].shape == (6 * kinds, 3, 32, 32) and fresh.tensors[0].shape == (3 * kinds, 3, 32, 32)
     assert pool.tensors[1].tolist() == list(range(kinds)) * 6
+    assert augmentation_study.photographed(6, 3, 0, 48)[0].tensors[0].shape == (6 * kinds, 3, 48, 48)
     seen = {p.numpy().tobytes() for p in pool.tensors[0]}
     assert len(seen) == len(pool) and not seen & {p.numpy().tobytes() for p in fresh.tensors[0]}
     red = pool.tensors[0][:, 0].float().mean((1, 2))[:kinds]

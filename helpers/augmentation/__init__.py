@@ -10,7 +10,7 @@ import lazy_loader
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
-    submodules=["cli", "experiments", "folder", "functional", "pitfalls", "sources", "transforms"],
+    submodules=["cli", "experiments", "figures", "folder", "functional", "pitfalls", "sources", "transforms"],
     submod_attrs={
         "functional": [
             "affine",

@@ -18,6 +18,7 @@ from helpers.augmentation import transforms
 from helpers.augmentation.folder import load_folder, write_copies
 from helpers.course.augment import hflip, vflip
 from helpers.course.batches import Tensors, seed_everything
+from helpers.course.choice import validated
 from helpers.course.classify import classify
 from helpers.course.errors import UserError
 from helpers.course.training import evaluate, fit, predict
@@ -84,10 +85,10 @@ def accuracy(model, data):
     return evaluate(model, data, step=classify)["accuracy"]
 
 
-def small_leaves(per_class, seed, kinds=KINDS):
-    """`leaves` of some kinds at 32 x 32, `per_class` of each: `Tensors` of uint8 (N, 3, 32, 32) and (N,). The
-    beginning of a larger set with the same seed is the smaller one."""
-    x = [leaves.render(kind, seed, size=SIDE, index=i) for i in range(per_class) for kind in kinds]
+def small_leaves(per_class, seed, kinds=KINDS, side=SIDE):
+    """`leaves` of some kinds, `per_class` of each: `Tensors` of uint8 (N, 3, side, side) and (N,). The beginning of
+    a larger set with the same seed is the smaller one."""
+    x = [leaves.render(kind, seed, size=side, index=i) for i in range(per_class) for kind in kinds]
     return Tensors(torch.from_numpy(np.stack(x)).permute(0, 3, 1, 2).contiguous(), torch.arange(len(x)) % len(kinds))
 
 
@@ -110,13 +111,13 @@ def gap_augments():
 
 
 @lru_cache(maxsize=4)
-def rendered(most, test, seed):
+def rendered(most, test, seed, side=SIDE):
     """(`most` leaves of each of `KINDS` to train on, `test` others), rendered; the kinds take turns."""
-    return small_leaves(most, seed), small_leaves(test, 10_000 + seed)
+    return small_leaves(most, seed, side=side), small_leaves(test, 10_000 + seed, side=side)
 
 
 @lru_cache(maxsize=4)
-def photographed(most, test, seed):
+def photographed(most, test, seed, side=SIDE):
     """The same of PlantVillage's photographs, downloaded. A fresh one may show a leaf that was trained on, too, see
     `plant_sets` of lecture 06."""
     place, rng = store.fetch("plantvillage"), np.random.default_rng(seed)
@@ -125,7 +126,7 @@ def photographed(most, test, seed):
     if short := [kind for kind, mine in zip(KINDS, files) if len(mine) < most + test]:
         raise UserError(f"{place} has fewer than {most + test} photographs of {short[0]}")
     return tuple(
-        ImageItems([(mine[i], k) for i in rows for k, mine in enumerate(files)], SIDE).cached()
+        ImageItems([(mine[i], k) for i in rows for k, mine in enumerate(files)], side).cached()
         for rows in (range(most), range(most, most + test))
     )
 
@@ -219,30 +220,47 @@ DIGIT_AUGMENTS = {
     "none": None,
     "shift": transforms.RandomCrop(28, padding=2),
     "flip": transforms.RandomFlip(0.5),
-    "upside down": transforms.RandomFlip(0.5, vertical=True),
     "half turn": RandomHalfTurn(0.5),
 }
 
 
-def digit_sets(per_class, test, seed):
-    """MNIST-5k: (`per_class` a class to train on, `test` others in all), uint8 (N, 1, 28, 28)."""
-    parts = sets.split_digits(per_class, test // 10, seed=seed, per_class=True)
+@lru_cache(maxsize=2)
+def digit_sets(per_class, valid, test, seed):
+    """MNIST-5k: (training, validation, test) digits, so many of each class, uint8 (N, 1, 28, 28); none is in two."""
+    parts = sets.split_digits(per_class, valid, test, seed=seed, per_class=True)
     return tuple(Tensors(torch.from_numpy(images)[:, None], torch.from_numpy(labels)) for images, labels in parts)
 
 
-def _digits(name, per_class, test, steps, seed):
-    few, fresh = digit_sets(per_class, test, seed)
-    model = train(few, 10, steps, DIGIT_AUGMENTS[name], seed, batch_size=50)
+def _digits(name, rates, per_class, valid, test, steps, seed):
+    few, held, fresh = digit_sets(per_class, valid, test, seed)
+    choice, values = validated(
+        {f"{rate:g}": rate for rate in rates},
+        lambda rate: train(few, 10, steps, DIGIT_AUGMENTS[name], seed, batch_size=50, lr=rate),
+        held,
+        {"accuracy": fresh},
+    )
     y = fresh.tensors[1]
-    right = predict(model, fresh).argmax(1) == y
+    right = predict(choice.model, fresh).argmax(1) == y
 
     def share(*digits):
         return right[torch.isin(y, torch.tensor(digits))].float().mean().item()
 
-    return {"accuracy": accuracy(model, fresh), "6 and 9": share(6, 9), "2 and 5": share(2, 5), "0 and 8": share(0, 8)}
+    return values | {"rate": float(choice.name), "6 and 9": share(6, 9), "2 and 5": share(2, 5), "0 and 8": share(0, 8)}
 
 
 def digits(scale):
-    """Digits under flips and half turns, and a small shift as the augmentation that keeps their labels."""
-    per_class, test, steps = {"tiny": (5, 50, 2), "small": (50, 1000, 240), "full": (400, 1000, 8000)}[scale]
-    return {name: partial(_digits, name, per_class, test, steps) for name in DIGIT_AUGMENTS}
+    """Digits under flips and half turns, and a small shift as the augmentation that keeps their labels.
+
+    The longer budget is three times the shorter one (at full scale four times), a training of its own; each arm picks
+    its learning rate on validation digits. 500 digits in batches of 50 are 10 steps an epoch.
+    """
+    counts, rates, *sizes = {
+        "tiny": ((2, 4), (4e-3,), 5, 2, 5),
+        "small": ((240, 720), (2e-3, 6e-3), 50, 50, 100),
+        "full": ((7800, 31200), (1e-3, 2e-3, 4e-3, 8e-3), 300, 100, 100),
+    }[scale]
+    return {
+        f"{name}, {steps} steps": partial(_digits, name, rates, *sizes, steps)
+        for steps in counts
+        for name in DIGIT_AUGMENTS
+    }

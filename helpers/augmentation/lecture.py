@@ -7,7 +7,7 @@ LECTURE = Lecture(
         "07_image_augmentation": Page(
             "Which changes to a picture help, and which ones hurt?",
             "이미지 증강",
-            "With 40 pictures of each kind, TrivialAugment loses accuracy on fresh leaves",
+            "A strong augmentation needs a longer budget",
         )
     },
     experiments={

@@ -19,7 +19,7 @@ METRICS = {
     "augmentation-gap": {"train", "test", "tta"},
     "augmentation-steps": {"train", "test", "valid", "rate"},
     "augmentation-leak": {"valid", "fresh", "shared"},
-    "augmentation-flip-digits": {"accuracy", "6 and 9", "2 and 5", "0 and 8"},
+    "augmentation-flip-digits": {"accuracy", "valid", "rate", "6 and 9", "2 and 5", "0 and 8"},
 }
 
 
@@ -42,7 +42,7 @@ def test_every_recorded_command_on_a_tiny_scale(name, tmp_path):
 @pytest.mark.parametrize("scale", ["small", "full"])
 def test_equal_compute_in_whole_epochs(scale):
     """Equal compute: within an experiment all arms ask for the same number of steps, and `train` does just these."""
-    for name in set(NAMES) - {"augmentation-steps"}:  # of which the steps are what varies
+    for name in set(NAMES) - {"augmentation-steps", "augmentation-flip-digits"}:  # whose budgets vary: see below
         steps = {one.args[-1] for one in arms(name, scale).values()}
         assert len(steps) == 1
     sizes = {"small": (10, 20, 40), "full": (10, 20, 40, 80, 160, 640)}[scale]
@@ -52,6 +52,19 @@ def test_equal_compute_in_whole_epochs(scale):
     per_class, copies, _, steps = experiments.leak(scale)["copies, then split"].args[1:]
     trained = round(0.75 * per_class) * (copies + 1) * len(experiments.KINDS)
     assert steps % -(-trained // 50) == 0
+
+
+@pytest.mark.parametrize("scale", ["tiny", "small", "full"])
+def test_digits_have_two_budgets_and_arms_that_differ_in_the_augmentation_alone(scale):
+    found = experiments.digits(scale)
+    budgets = sorted({one.args[-1] for one in found.values()})
+    assert len(budgets) == 2 and len(found) == 2 * len(experiments.DIGIT_AUGMENTS)
+    assert scale == "tiny" or budgets[1] >= 3 * budgets[0]
+    assert len({one.args[1:-1] for one in found.values()}) == 1  # rates and sizes
+    for name, one in found.items():
+        augment, _, per_class, *_, steps = one.args
+        assert name == f"{augment}, {steps} steps" and augment in experiments.DIGIT_AUGMENTS
+        assert steps % -(-10 * per_class // 50) == 0  # whole epochs
 
 
 def test_train_takes_the_steps_that_it_is_asked_for(monkeypatch):
@@ -77,9 +90,9 @@ def test_fresh_images_are_fresh():
     assert len({p.numpy().tobytes() for p in torch.cat([pool.tensors[0], fresh.tensors[0]])}) == 80
     small = experiments.small_leaves(2, 3)
     assert torch.equal(small.tensors[0], pool.tensors[0][:16]) and torch.equal(small.tensors[1], pool.tensors[1][:16])
-    train, test = experiments.digit_sets(20, 300, 1)
-    assert np.bincount(train.tensors[1]).tolist() == [20] * 10 and np.bincount(test.tensors[1]).tolist() == [30] * 10
-    assert not {p.numpy().tobytes() for p in train.tensors[0]} & {p.numpy().tobytes() for p in test.tensors[0]}
+    parts = experiments.digit_sets(20, 10, 30, 1)
+    assert [np.bincount(part.tensors[1]).tolist() for part in parts] == [[20] * 10, [10] * 10, [30] * 10]
+    assert len({p.numpy().tobytes() for part in parts for p in part.tensors[0]}) == 600
 
 
 def test_half_turn_is_numpys():
