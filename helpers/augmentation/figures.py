@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from helpers.course.plots import BLUE, GREEN, ORANGE, image, use
+from helpers.course.plots import BLUE, GREEN, ORANGE, curve, image, use
 
 
 def pipeline(picture, versions, middle, batch=8):
@@ -79,8 +79,6 @@ def budgets(record, arms, steps):
 
     record["ARM, N steps", "test"] holds one accuracy a seed; bands are 95 % intervals over the seeds.
     """
-    from helpers.course.plots import curve
-
     fig, axes = use().subplots(1, 2, figsize=(9.2, 3.6))
     for i, arm in enumerate(arms):
         runs = np.array([record[f"{arm}, {n} steps", "test"] for n in steps]).T  # (seeds, budgets)

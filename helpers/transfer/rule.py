@@ -173,9 +173,9 @@ def _arm(cell, strategy, seed):
     return values | {"rate": rate, "steps": taken, "l2": found["l2"]}
 
 
-def _arms(cells):
+def _arms(cells, strategies=STRATEGIES):
     return {
-        f"{name}: {strategy}": partial(_arm, cell, strategy) for name, cell in cells.items() for strategy in STRATEGIES
+        f"{name}: {strategy}": partial(_arm, cell, strategy) for name, cell in cells.items() for strategy in strategies
     }
 
 
@@ -190,7 +190,7 @@ def resolution(scale):
         return _arms({f"1 a class, {s} px": Cell("leaves", s, 1, 1, 1, 2, tiny, KINDS[:2], 4) for s in (32, 48)})
     if scale == "small":
         cells = {f"5 a class, {s} px": Cell("leaves", s, 5, 10, 30, 8, SHORT) for s in (64, 128, 224)}
-        return {name: arm for name, arm in _arms(cells).items() if not name.endswith("half")}
+        return _arms(cells, ("base", "none"))
     sizes = [(n, s) for s in (64, 128, 224) for n in (5, 40, 400)]
     all_kinds = tuple(leaves.CLASSES)
     return _arms({f"{n} a class, {s} px": Cell("leaves", s, n, 20, 60, 8, LONG, all_kinds, 32) for n, s in sizes})

@@ -10,13 +10,6 @@ from helpers.course import plots
 from helpers.embedding import figures
 
 
-@pytest.fixture
-def ax():
-    fig, ax = plt.subplots()
-    yield ax
-    plt.close(fig)
-
-
 def test_the_sketch_names_its_parts_and_shows_both_pictures(ax):
     x, copy = torch.rand(1, 8, 8), torch.rand(1, 8, 8)
     figures.sketch(ax, x, copy, 7)

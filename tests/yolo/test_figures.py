@@ -2,20 +2,12 @@
 
 import matplotlib.pyplot as plt
 import numpy as np
-import pytest
 import torch
 from matplotlib.colors import to_hex
 
 from helpers.course.plots import COLOURS, GREEN, RED
 from helpers.yolo import figures
 from helpers.yolo.average_precision import KINDS
-
-
-@pytest.fixture
-def ax():
-    fig, ax = plt.subplots()
-    yield ax
-    plt.close(fig)
 
 
 def test_boxes_lie_around_their_pixels_and_carry_label_and_score(ax):
