@@ -41,9 +41,11 @@ test-newest: data .venv-newest/.installed ## the tests with the newest versions 
 	.venv-lowest/bin/python -m pip install -qq --disable-pip-version-check -c .venv-lowest/lowest.txt -e ".[book,study,test,korean]"
 	@touch $@
 
-.venv-newest/.installed: pyproject.toml
+# The newest versions are at least the tested ones: said to pip, it finds them in half a minute instead of half an hour.
+.venv-newest/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv-newest
-	.venv-newest/bin/python -m pip install -qq --disable-pip-version-check -e ".[dev]"
+	sed '/^#/d; s/==/>=/' constraints.txt > .venv-newest/at_least.txt
+	.venv-newest/bin/python -m pip install -qq --upgrade --upgrade-strategy eager --disable-pip-version-check -c .venv-newest/at_least.txt -e ".[dev]"
 	@touch $@
 
 lab: data       ## study the lectures in JupyterLab
