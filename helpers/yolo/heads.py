@@ -17,12 +17,13 @@ from helpers.course.batches import Tensors
 from helpers.course.progress import track
 from helpers.course.training import fit
 from helpers.data import scenes
+from helpers.yolo.boxes import iou
 
 SIDE = 48  # pixels of the pictures with one digit
 
 
 def one_digit(n, split, size, seed, digits="mnist5k"):
-    """n scenes of one digit: images (n, 3, size, size) in 0..1, boxes (n, 4) xyxy in sides of the image, labels (n,)."""
+    """n scenes of one digit: images (n, 3, size, size) in 0..1, boxes (n, 4) xyxy in their sides, labels (n,)."""
     found = [scenes.scene(i, seed, split, size, digits, most=1) for i in track(range(n), f"{split} scenes")]
     images = torch.from_numpy(np.stack([one.image for one in found])).float() / 255
     boxes = torch.from_numpy(np.concatenate([one.boxes for one in found])) / size
@@ -33,7 +34,7 @@ PIXELS = ("background", "dark digit", "light digit")  # the classes of a pixel
 
 
 def pixel_classes(n, split, size, seed, digits="mnist5k"):
-    """n scenes of several digits: images (n, 3, size, size) in 0..1, a class of `PIXELS` for each pixel (n, size, size)."""
+    """n scenes of several digits: images (n, 3, size, size) in 0..1, a class of `PIXELS` a pixel (n, size, size)."""
     images, classes = torch.zeros(n, 3, size, size), torch.zeros(n, size, size, dtype=torch.long)
     for i in track(range(n), f"{split} scenes"):
         one = scenes.scene(i, seed, split, size, digits)
@@ -56,7 +57,7 @@ def features(width=24, channels=3):
 
 
 def windows(images, boxes, side, generator):
-    """A random window of side x side pixels around the box of each image: images (N, 3, side, side), boxes (N, 4) in it.
+    """A random window of `side` pixels around the box of each image: images (N, 3, side, side), boxes (N, 4) in it.
 
     images (N, 3, H, H), boxes (N, 4) xyxy in sides of the image; no box may be larger than the window.
     """
@@ -64,8 +65,12 @@ def windows(images, boxes, side, generator):
     pixels = (boxes * full).round()
     first = (pixels[:, 2:] - side).clamp(min=0)  # the window's corner lies between these two, (N, 2) x and y
     last = pixels[:, :2].clamp(max=full - side)
-    corner = first + ((last - first + 1) * torch.rand(n, 2, generator=generator).to(boxes)).floor().minimum(last - first)
-    x, y = (corner[:, i, None].long() + torch.arange(side, device=corner.device) for i in (0, 1))  # (N, side) columns and rows
+    corner = first + ((last - first + 1) * torch.rand(n, 2, generator=generator).to(boxes)).floor().minimum(
+        last - first
+    )
+    x, y = (
+        corner[:, i, None].long() + torch.arange(side, device=corner.device) for i in (0, 1)
+    )  # (N, side) columns and rows
     picture, channel = (torch.arange(k, device=images.device) for k in (n, 3))
     where = picture[:, None, None, None], channel[:, None, None], y[:, None, :, None], x[:, None, None, :]
     return images[where], (pixels - corner.repeat(1, 2)) / side
@@ -118,6 +123,16 @@ def train_locator(model, data, epochs, seed=0, lr=3e-3, batch_size=32):
     return model.eval()
 
 
+@torch.no_grad()
+def report(model, data, goals=(0.75, 0.8)):
+    """Print whether a `Locator` reaches a mean IoU and an accuracy of the class on pictures (images, boxes, labels)."""
+    images, boxes, labels = data
+    classes, found = model.eval()(images)
+    values = iou(found, boxes).mean().item(), (classes.argmax(1) == labels).double().mean().item()
+    for name, value, goal in zip(("mean IoU", "accuracy of the class"), values, goals):
+        print(f"{name}: {'above' if value > goal else 'not above'} {goal}")
+
+
 # ------------------------------------------------------------------ a class for every pixel
 
 
@@ -149,14 +164,14 @@ def _down(c, d):
     return nn.Sequential(nn.Conv2d(c, d, 3, 2, 1, bias=False), nn.BatchNorm2d(d), nn.ReLU())
 
 
-def by_colour(width=32):
+def by_colour(width=12):
     """The control of `Segmenter`: kernels of one pixel, so each pixel is named by its own colour alone."""
     return nn.Sequential(
         nn.Conv2d(3, width, 1), nn.ReLU(), nn.Conv2d(width, width, 1), nn.ReLU(), nn.Conv2d(width, len(PIXELS), 1)
     )
 
 
-def class_iou(found, truth, classes=len(PIXELS)):
+def class_iou(found, truth, classes=3):
     """IoU of each class over all pixels of all pictures: two integer tensors of one shape -> (classes,).
 
     Pixels that both call k over pixels that either calls k; NaN where nobody does.

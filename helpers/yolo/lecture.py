@@ -7,13 +7,13 @@ LECTURE = Lecture(
         "08a_tasks": Page(
             "How does a network say where things are, and not only what is in a picture?",
             "분류에서 객체 탐지로",
-            "At equal training a second stage reads more digits of a scene, though the first stage finds no more of them",
+            "At equal training a second stage reads more digits",
         ),
         "08_yolo": Page(
             "How does one pass of a network find all objects, and how is that scored?",
             "객체 탐지",
             "The same code finds blood cells in real photographs",
-        )
+        ),
     },
     experiments={
         "yolo-shift": Experiment("shifts:shifts", "What do shifts and distortions do to convolutional networks?"),

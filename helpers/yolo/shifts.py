@@ -44,7 +44,9 @@ def bent(x, pixels, seed=0, smooth=4.0):
     n, _, h, w = x.shape
     noise = torch.randn(n, 2, h, w, generator=torch.Generator().manual_seed(seed)).to(x)
     r = round(3 * smooth)
-    kernel = torch.exp(-torch.arange(-r, r + 1, dtype=x.dtype, device=x.device) ** 2 / (2 * smooth**2)).expand(2, 1, -1)
+    kernel = torch.exp(-(torch.arange(-r, r + 1, dtype=x.dtype, device=x.device) ** 2) / (2 * smooth**2)).expand(
+        2, 1, -1
+    )
     field = F.conv2d(noise, kernel[:, :, None], padding=(0, r), groups=2)
     field = F.conv2d(field, kernel[..., None], padding=(r, 0), groups=2)  # (N, 2, H, W)
     field = pixels * field / field.norm(dim=1).mean((1, 2))[:, None, None, None]
@@ -120,7 +122,7 @@ def moved(batch, generator):
 
 
 def train(kind, x, y, epochs, seed, augment=None):
-    """A `classifier` after some epochs on digits x (N, 1, 28, 28), y (N,): AdamW, learning rate 0.002, batches of 32."""
+    """A `classifier` trained on digits x (N, 1, 28, 28), y (N,) by AdamW: learning rate 0.002, batches of 32."""
     torch.manual_seed(seed)
     model = classifier(kind)
     fit(

@@ -30,16 +30,16 @@ def heads(ax):
     ax.axis("off")
     _box(ax, 0.9, 2, 1.4, 1.4, "picture\n3 x 48 x 48", SKY)
     for i, (side, text) in enumerate(((1.7, "16 x 24 x 24"), (1.3, "32 x 12 x 12"), (0.9, "48 x 6 x 6"))):
-        _box(ax, 2.9 + 1.6 * i, 2, 1.2, side, text, YELLOW)
-        _arrow(ax, (1.65 + 1.6 * i, 2), (2.25 + 1.6 * i, 2))
+        _box(ax, 2.9 + 1.7 * i, 2, 1.15, side, text, YELLOW)
+        _arrow(ax, (1.63 if i == 0 else 1.8 + 1.7 * i, 2), (2.28 + 1.7 * i, 2))
     ax.text(4.5, 3.45, "features: convolutions, each halves the side", ha="center", fontsize=9)
     for y, text, colour in (
         (3.3, "class head: 10 numbers", GREEN),
         (2.0, "box head: 4 numbers", ORANGE),
         (0.7, "pixel head: 3 numbers for each pixel", BLUE),
     ):
-        _box(ax, 8.45, y, 2.7, 0.7, text, colour)
-        _arrow(ax, (6.75, 2), (7.05, y))
+        _box(ax, 8.55, y, 2.7, 0.7, text, colour)
+        _arrow(ax, (6.9, 2), (7.15, y))
 
 
 def convolution(axes, image, kernel, at):
@@ -64,7 +64,7 @@ def convolution(axes, image, kernel, at):
         _bare(ax, title)
         if values.size == 9:
             for i, j in np.ndindex(3, 3):
-                dark = values is patch and values[i, j] < 0.5
+                dark = values[i, j] < 0.5 if values is patch else abs(values[i, j]) > 1.5
                 ax.text(
                     j, i, f"{values[i, j]:.1f}", ha="center", va="center", fontsize=8, color="white" if dark else BLACK
                 )

@@ -36,7 +36,7 @@ def block(c, d, kernel=3):
 
 
 def decode(raw):
-    """A head's first five channels (B, 5+, H, W) -> boxes (B, H W, 4) xyxy in pixels, confidence (B, H W) in logits."""
+    """A head's first five channels (B, 5+, H, W) -> boxes (B, H W, 4) xyxy in pixels, confidence (B, H W), logits."""
     b, _, h, w = raw.shape
     y, x = torch.meshgrid(*(torch.arange(n, device=raw.device) for n in (h, w)), indexing="ij")
     t = raw[:, :5].flatten(2)  # (B, 5, H W)
@@ -46,7 +46,7 @@ def decode(raw):
 
 
 def cells(boxes, labels, width):
-    """Which cell holds the centre of each object: (picture, object, cell) of boxes (B, M, 4), labels (B, M), -1 none."""
+    """The cell of each object's centre: (picture, object, cell) of boxes (B, M, 4) and labels (B, M), -1 for none."""
     picture, thing = (labels >= 0).nonzero(as_tuple=True)
     centre = (boxes[picture, thing, :2] + boxes[picture, thing, 2:]) / 2 / STRIDE
     return picture, thing, centre[:, 1].long() * width + centre[:, 0].long()
@@ -113,7 +113,7 @@ class TwoStages(nn.Module):
         return map_, self.out(self.head(map_))  # (B, C, H / 8, W / 8), (B, 5, H / 8, W / 8)
 
     def read(self, map_, rois):
-        """Class logits (N, 11), the last one the background, and better boxes (N, 4) of the proposals of all pictures."""
+        """Class logits (N, 11), the last one the background, and better boxes (N, 4) of all pictures' proposals."""
         cut = roi_align(map_, rois, ROI, 1 / STRIDE, sampling_ratio=2, aligned=True)  # (N, C, 5, 5)
         answer, boxes = self.second(cut), torch.cat(rois)
         size = boxes[:, 2:] - boxes[:, :2]

@@ -37,7 +37,7 @@ def best_possible(world, points=400):
 
 
 def classifiers():
-    """{name: a scikit-learn classifier that chooses its setting from a grid by cross-validation on what it is given}."""
+    """{name: a scikit-learn classifier that chooses its setting from a grid by cross-validation}."""
     from sklearn.discriminant_analysis import QuadraticDiscriminantAnalysis
     from sklearn.linear_model import LogisticRegression
     from sklearn.model_selection import GridSearchCV
