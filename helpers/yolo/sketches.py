@@ -32,7 +32,7 @@ def heads(ax):
     for i, (side, text) in enumerate(((1.7, "16 x 24 x 24"), (1.3, "32 x 12 x 12"), (0.9, "48 x 6 x 6"))):
         _box(ax, 2.9 + 1.7 * i, 2, 1.15, side, text, YELLOW)
         _arrow(ax, (1.63 if i == 0 else 1.8 + 1.7 * i, 2), (2.28 + 1.7 * i, 2))
-    ax.text(4.5, 3.45, "features: convolutions, each halves the side", ha="center", fontsize=9)
+    ax.text(4.5, 3.45, "features: convolutions; three of them halve the side", ha="center", fontsize=9)
     for y, text, colour in (
         (3.3, "class head: 10 numbers", GREEN),
         (2.0, "box head: 4 numbers", ORANGE),
