@@ -6,12 +6,12 @@ Three splits that share nothing. Digits: of MNIST-5k's 500 a class, 350 are for 
 and 100 for testing; with digits="mnist" MNIST's 10,000 test digits are for testing, of its 60,000 others the
 first 50,000 for training and the rest for validation. Photographs: the left 40 % of each, the next 30 % and the
 right 30 %, at the same magnification. Random numbers: the split is part of the seed. A scene is a function of
-(split, seed, index, size, digits) and nothing else.
+(split, seed, index, size, digits, most) and nothing else.
 
 A labelled digit can be read: its ink differs in luminance from the photograph behind it by at least 0.35
 of the range *and* by 2.5 standard deviations of what is behind it, it is at least a tenth of the image
 high, it covers no other digit's ink, and at most a tenth of the smaller box is shared with any other. Where no
-such place is found the digit is left out, so a scene has one to `MOST` of them.
+such place is found the digit is left out, so a scene has one to `most` of them.
 """
 
 from functools import lru_cache
@@ -128,8 +128,10 @@ def _crowded(box, boxes):
     return False
 
 
-def scene(index: int, seed: int, split: str = "train", size: int = 160, digits: str = "mnist5k") -> Scene:
-    """One `Scene` with all its masks, of the digits of "mnist5k" or "mnist". The same arguments give the same bytes."""
+def scene(
+    index: int, seed: int, split: str = "train", size: int = 160, digits: str = "mnist5k", most: int = MOST
+) -> Scene:
+    """One `Scene` of at most `most` digits, of "mnist5k" or "mnist". The same arguments give the same bytes."""
     if split not in SPLITS:
         raise UserError(f"the split must be train, valid or test; got {split!r}")
     if digits not in ("mnist5k", "mnist"):
@@ -143,7 +145,7 @@ def scene(index: int, seed: int, split: str = "train", size: int = 160, digits: 
     boxes: list[np.ndarray] = []
     labels: list[int] = []
     masks: list[np.ndarray] = []
-    wanted = dice.integers(1, MOST + 1)
+    wanted = dice.integers(1, most + 1)
     for attempt in range(60):  # for all digits together; few scenes need more than 20
         if len(boxes) == wanted or attempt >= 10 * wanted and boxes:
             break
@@ -174,7 +176,7 @@ def scene(index: int, seed: int, split: str = "train", size: int = 160, digits: 
         labels.append(names[which])
         masks.append(mask)
     if not boxes:
-        return scene(index + 2**40, seed, split, size, digits)  # a photograph on which nothing can be read
+        return scene(index + 2**40, seed, split, size, digits, most)  # a photograph on which nothing can be read
     image = (image.clip(0, 1) * 255 + 0.5).astype(np.uint8).transpose(2, 0, 1)
     return Scene(np.ascontiguousarray(image), np.array(boxes, np.float32), np.array(labels, np.int64), np.array(masks))
 

@@ -1,8 +1,9 @@
 """Lecture 08, from classification to YOLO: boxes, grids, losses, detectors and their scores.
 
-Notebook: notebooks/08_yolo.ipynb. An image goes through `scene_set` or `data.voc`, `train`, `model`, `grid`, `loss`,
-`detect` and `average_precision`; `darknet` reads and writes the networks of the C program; `v1`, `tasks`, `shifts`,
-`anchors` and `receptive_field` are topics of the lecture; `experiments` holds the recorded runs, `cli` the command.
+Notebooks: notebooks/08a_tasks.ipynb, with `tasks`, `heads`, `shifts`, `receptive_field`, `stages` and `sketches`; and
+notebooks/08_yolo.ipynb. There an image goes through `scene_set` or `data.voc`, `train`, `model`, `grid`, `loss`,
+`detect` and `average_precision`; `darknet` reads and writes the networks of the C program; `v1` and
+`anchors` are topics of the lecture; `experiments` holds the recorded runs, `cli` the command.
 """
 
 import lazy_loader
@@ -19,11 +20,14 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "experiments",
         "figures",
         "grid",
+        "heads",
         "loss",
         "model",
         "receptive_field",
         "scene_set",
         "shifts",
+        "sketches",
+        "stages",
         "tasks",
         "train",
         "v1",

@@ -4,14 +4,20 @@ from helpers.course.lectures import Experiment, Lecture, Page
 
 LECTURE = Lecture(
     pages={
+        "08a_tasks": Page(
+            "How does a network say where things are, and not only what is in a picture?",
+            "분류에서 객체 탐지로",
+            "At equal training a second stage reads more digits",
+        ),
         "08_yolo": Page(
             "How does one pass of a network find all objects, and how is that scored?",
             "객체 탐지",
             "The same code finds blood cells in real photographs",
-        )
+        ),
     },
     experiments={
-        "yolo-shift": Experiment("shifts:shifts", "What does pooling do for pictures that are shifted?"),
+        "yolo-shift": Experiment("shifts:shifts", "What do shifts and distortions do to convolutional networks?"),
+        "yolo-stages": Experiment("stages:stages", "One stage or two, at equal training?"),
         "yolo-v1": Experiment("experiments:ends", "What does the fully connected end of YOLOv1 cost?"),
         "yolo-ablation": Experiment(
             "experiments:ablation", "Which parts of a small YOLO matter, changed one at a time?"

@@ -124,7 +124,7 @@ def test_its_claim_is_in_the_ledger_and_in_the_readme(tree):
     readme = (tree / "README.md").read_text(encoding="utf-8")
     row = "| [10 Coins](notebooks/10_coins.ipynb) | Is a coin fair? | A coin that nobody tossed is fair: **0.500** |"
     assert row in readme
-    assert "7. [10 Coins](10_coins.ipynb)" in (tree / "notebooks" / "README.md").read_text(encoding="utf-8")
+    assert "8. [10 Coins](10_coins.ipynb)" in (tree / "notebooks" / "README.md").read_text(encoding="utf-8")
     here(tree, "-m", "tools.readme", "--check")
 
 
