@@ -1,6 +1,6 @@
 """Lecture 08, from classification to YOLO: boxes, grids, losses, detectors and their scores.
 
-Notebook: notebooks/08_yolo.ipynb. An image goes through `scene_set` or `data.voc`, `train`, `model`, `grid`, `loss`,
+Notebook: notebooks/08b_yolo.ipynb. An image goes through `scene_set` or `data.voc`, `train`, `model`, `grid`, `loss`,
 `detect` and `average_precision`; `darknet` reads and writes the networks of the C program; `v1`, `tasks`, `shifts`,
 `anchors` and `receptive_field` are topics of the lecture; `experiments` holds the recorded runs, `cli` the command.
 """
@@ -22,6 +22,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "loss",
         "model",
         "receptive_field",
+        "resample",
         "scene_set",
         "shifts",
         "tasks",
