@@ -1,9 +1,9 @@
 """Lecture 08, from classification to YOLO: boxes, grids, losses, detectors and their scores.
 
 Notebooks: notebooks/08a_tasks.ipynb, with `tasks`, `heads`, `shifts`, `receptive_field`, `stages` and `sketches`; and
-notebooks/08_yolo.ipynb. There an image goes through `scene_set` or `data.voc`, `train`, `model`, `grid`, `loss`,
-`detect` and `average_precision`; `darknet` reads and writes the networks of the C program; `v1` and
-`anchors` are topics of the lecture; `experiments` holds the recorded runs, `cli` the command.
+notebooks/08b_yolo.ipynb. There an image goes through `scene_set` or `data.voc`, `train`, `model`, `grid`, `loss`,
+`detect` and `average_precision`; `resample` gives intervals over images; `darknet` reads and writes the networks of
+the C program; `v1` and `anchors` are topics of the lecture; `experiments` holds the recorded runs, `cli` the command.
 """
 
 import lazy_loader
@@ -24,6 +24,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "loss",
         "model",
         "receptive_field",
+        "resample",
         "scene_set",
         "shifts",
         "sketches",

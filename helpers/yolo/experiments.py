@@ -1,4 +1,4 @@
-"""What lecture 08 measures about YOLO by training: the recorded ablation, the end of YOLOv1, real photographs.
+"""What lecture 08b measures by training: the ablation, the end of YOLOv1, what a confidence means, real photographs.
 
 The scenes of an experiment are drawn from its seed, training and test scenes from digits and photographs that
 share nothing (helpers/data/scenes.py). Nothing is chosen on the test scenes: an arm changes one thing of `BASE`.
@@ -17,7 +17,8 @@ from helpers.data.voc import VocSet
 from helpers.yolo import v1
 from helpers.yolo.average_precision import calibration, evaluate, evaluate_dataset, overlaps
 from helpers.yolo.boxes import nms
-from helpers.yolo.detect import detect_batch, detect_dataset
+from helpers.yolo.detect import detect_batch, detect_dataset, postprocess
+from helpers.yolo.grid import decode, split
 from helpers.yolo.model import make_augment
 from helpers.yolo.scene_set import SceneSet
 from helpers.yolo.train import train_detector
@@ -214,6 +215,55 @@ def ends(scale):
         "v1, convolutions at its end": partial(_end, "convolutions", **few),
         "v3": partial(_end, "v3", **few),
     }
+
+
+# ---------------------------------------------------------------- what a confidence means
+
+
+@torch.no_grad()
+def detect_objects(model, images, threshold=0.05, nms=0.45, batch_size=64):
+    """Detections (N, 3, H, W) by objectness alone: no class has a say in the score or in NMS; all labels are 0."""
+    model.eval()
+    found = []
+    for batch in images.split(batch_size):
+        heads = [split(head, len(end.mask)) for head, end in zip(model(batch.float() / 255), model.heads)]
+        boxes = [decode(raw, end.anchors[end.mask], images.shape[-2:]) for raw, end in zip(heads, model.heads)]
+        boxes = torch.cat([one.flatten(1, 3) for one in boxes], 1)  # (B, N, 4)
+        objectness = torch.cat([raw[..., 4:5].sigmoid().flatten(1, 3) for raw in heads], 1)  # (B, N, 1)
+        scale = boxes.new_tensor([images.shape[3], images.shape[2]] * 2)
+        found += [postprocess(b, s, threshold, nms, 100) for b, s in zip(boxes * scale, objectness)]
+    return found
+
+
+def reliability(found, truths):
+    """How far a confidence is from the share of hits and from the mean IoU: `calibration` with the two errors
+    "hits" and "iou error", means over the detections."""
+    gauge = calibration(found, truths)
+    known = gauge["n"] > 0
+    apart = np.abs(gauge["confidence"] - gauge["precision"])[known]
+    hits = float((apart * gauge["n"][known]).sum() / gauge["n"].sum()) if known.any() else float("nan")
+    return gauge | {"hits": hits, "iou error": float(gauge["error"])}
+
+
+def _confidence(rescore, n, n_test, size, epochs, width, seed):
+    data, test = draw(n, seed, "train", size), draw(n_test, seed, "test", size)
+    model, _ = train_detector(data, epochs=epochs, seed=seed, width=width, residuals=1, batch_size=8, rescore=rescore)
+    found = detect_batch(model, test.images)
+    sure = [{k: v[f["scores"] >= 0.05] for k, v in f.items()} for f in found]
+    values = {"map50": evaluate(found, test.truths()).ap(0.5)}
+    for name, gauge in (
+        ("objectness", reliability(detect_objects(model, test.images), any_digit(test.truths()))),
+        ("score", reliability(sure, test.truths())),
+    ):
+        values |= {f"{name}, hits": gauge["hits"], f"{name}, IoU": gauge["iou error"]}
+        values |= {f"{name}, {key}": gauge[key].tolist() for key in ("confidence", "precision", "iou")}
+    return {name: value for name, value in values.items() if np.isfinite(value).all()}  # a bin may be empty
+
+
+def confidence(scale):
+    """The small YOLO whose objectness is told 1 for an object, as in v3, and the same told the IoU, as in v1 and v2."""
+    settings = {"tiny": (16, 12, 96, 1, 4), "small": (1000, 400, 128, 6, 16), "full": (8000, 1000, 160, 30, 16)}[scale]
+    return {"target 1": partial(_confidence, False, *settings), "target IoU": partial(_confidence, True, *settings)}
 
 
 # ---------------------------------------------------------------- real photographs, downloaded

@@ -54,8 +54,8 @@ def grid(ax, side, cells):
 
 
 def found(ax, image, detections, truth, threshold=0.3, title=""):
-    """Detections above the threshold: green and solid where one finds its object (IoU >= 0.5 with its class),
-    red and dashed where not."""
+    """Detections above the threshold: green and solid where one finds its object (IoU >= 0.5 with its class), red and
+    dashed where not; yellow and dotted the objects that none of them found. Returns (hits, wrong ones)."""
     from helpers.yolo.average_precision import match, overlaps
 
     chosen = np.asarray(detections["scores"]) >= threshold
@@ -67,11 +67,41 @@ def found(ax, image, detections, truth, threshold=0.3, title=""):
     )
     same = label[:, None] == np.asarray(truth["labels"])
     nothing = np.zeros(len(truth["boxes"]), bool)
-    hit = match(np.where(same, overlap, -1), nothing[None], nothing, [0.5])[0, 0] >= 0
+    index = match(np.where(same, overlap, -1), nothing[None], nothing, [0.5])[0, 0]
+    hit, missed = index >= 0, np.setdiff1d(np.arange(len(nothing)), index)
     canvas(ax, image, title)
+    boxes(ax, np.asarray(truth["boxes"])[missed], None, None, YELLOW, ":", 2.2)
     for which, colour, style in ((hit, GREEN, "-"), (~hit, RED, "--")):
         boxes(ax, box[which], label[which], score[which], colour, style)
     return int(hit.sum()), int((~hit).sum())
+
+
+def key(fig):
+    """What the colours and lines of `found` mean, below the pictures."""
+    from matplotlib.lines import Line2D
+
+    lines = [Line2D([], [], color=c, ls=s, lw=2) for c, s in ((GREEN, "-"), (RED, "--"), (YELLOW, ":"))]
+    names = ["right place and class (score at least 0.3)", "wrong", "missed by all boxes"]
+    fig.legend(lines, names, loc="upper center", bbox_to_anchor=(0.5, 0.02), ncols=3, fontsize=9, facecolor="#bbbbbb")
+
+
+def followed(ax, image, cells, cell, wanted, predicted, anchors, answers):
+    """One object (4,) with its cell (row, column), the anchors (A, 2) there and what the network predicts (4,).
+
+    Boxes are xyxy in pixels; answers (A,) bool: the anchors that answer for the object are drawn solid.
+    """
+    from matplotlib.patches import Rectangle
+
+    side, (row, column) = np.asarray(image).shape[-1], cell
+    step = side / cells
+    canvas(ax, image, f"cell: row {row}, column {column}")
+    grid(ax, side, cells)
+    ax.add_patch(Rectangle((column * step - 0.5, row * step - 0.5), step, step, fc=SKY, ec=SKY, alpha=0.5))
+    x, y = (column + 0.5) * step, (row + 0.5) * step
+    for (w, h), answer in zip(np.asarray(anchors), answers):
+        boxes(ax, [[x - w / 2, y - h / 2, x + w / 2, y + h / 2]], None, None, SKY, "-" if answer else ":", 1.4)
+    boxes(ax, [wanted], None, None, YELLOW, "-", 2.4)
+    boxes(ax, [predicted], None, None, RED, "--", 1.8)
 
 
 def mistakes(ax, counts, names):

@@ -9,7 +9,7 @@ LECTURE = Lecture(
             "분류에서 객체 탐지로",
             "At equal training a second stage reads more digits",
         ),
-        "08_yolo": Page(
+        "08b_yolo": Page(
             "How does one pass of a network find all objects, and how is that scored?",
             "객체 탐지",
             "The same code finds blood cells in real photographs",
@@ -22,6 +22,9 @@ LECTURE = Lecture(
         "yolo-ablation": Experiment(
             "experiments:ablation", "Which parts of a small YOLO matter, changed one at a time?"
         ),
+        "yolo-confidence": Experiment(
+            "experiments:confidence", "Does the objectness of a YOLO follow hits or the IoU?"
+        ),
     },
     measures={
         "map": "mAP",
@@ -32,5 +35,9 @@ LECTURE = Lecture(
         "gap": "calibration error",
         "rank": "rank correlation of confidence and IoU",
         "place": "AP50 of any digit",
+        "objectness, hits": "objectness: error to the share of hits",
+        "objectness, IoU": "objectness: error to the mean IoU",
+        "score, hits": "objectness x class: error to the share of hits",
+        "score, IoU": "objectness x class: error to the mean IoU",
     },
 )

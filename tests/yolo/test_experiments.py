@@ -1,4 +1,4 @@
-"""What lecture 08 measures: the other evaluator, the arms of the ablation."""
+"""What lecture 08b measures: the other evaluator, the arms of the ablation."""
 
 import json
 
@@ -97,7 +97,7 @@ def test_training_helps_and_the_score_sees_it():
     assert set(after) == {"map", "map50", "map75", "map_small", "map_medium", "rank", "gap"}
 
 
-@pytest.mark.parametrize("name", ["yolo-ablation", "yolo-v1"])
+@pytest.mark.parametrize("name", ["yolo-ablation", "yolo-v1", "yolo-confidence"])
 def test_recorded_command_on_a_tiny_scale(tmp_path, name):
     done = CliRunner().invoke(
         app, ["experiment", name, "--seeds", "1", "--scale", "tiny", "--folder", str(tmp_path), "--json"]
@@ -121,3 +121,33 @@ def test_any_digit_looks_at_places_alone(scenes):
     assert evaluate(wrong, truths).ap(0.5) < 0.1 and experiments.place(wrong, truths) == pytest.approx(1)
     twice = [{k: torch.cat([v, v]) for k, v in one.items()} for one in wrong]  # doubles go, as in NMS
     assert [len(one["labels"]) for one in experiments.any_digit(twice)] == [len(t["labels"]) for t in truths]
+
+
+def test_objectness_alone_is_the_score_of_one_class():
+    """With one class whose score is sure, score = objectness: then the usual detections are the same."""
+    model, _ = experiments.train_detector(experiments.draw(8, 0, "train", 96), epochs=1, seed=0, width=4, residuals=0)
+    images = experiments.draw(8, 0, "train", 96).images
+    with torch.no_grad():
+        for layer, head in zip(model.layers, list(model.layers)[1:]):
+            if hasattr(head, "mask"):
+                bias = layer.conv.bias.view(len(head.mask), -1)
+                bias[:, 4], bias[:, 5], bias[:, 6:] = 0.0, 40.0, -40.0
+    alone = experiments.detect_objects(model, images, threshold=0.3)
+    usual = experiments.detect_batch(model, images, threshold=0.3)
+    assert sum(len(one["scores"]) for one in alone) > 0
+    for a, b in zip(alone, usual):
+        for key in ("boxes", "scores", "labels"):
+            torch.testing.assert_close(a[key], b[key])
+
+
+def test_reliability_by_hand():
+    truth = [{"boxes": np.array([[0, 0, 10, 10.0]]), "labels": np.array([0])}]
+    found = [
+        {
+            "boxes": torch.tensor([[0, 0, 10, 8.0], [20, 20, 30, 30]]),
+            "labels": torch.tensor([0, 0]),
+            "scores": torch.tensor([0.95, 0.15]),
+        }
+    ]
+    gauge = experiments.reliability(found, truth)  # a hit with IoU 0.8, and a miss
+    assert gauge["hits"] == pytest.approx((0.05 + 0.15) / 2) and gauge["iou error"] == pytest.approx((0.15 + 0.15) / 2)

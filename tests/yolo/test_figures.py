@@ -3,9 +3,9 @@
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
-from matplotlib.colors import to_hex
+from matplotlib.colors import to_hex, to_rgba
 
-from helpers.course.plots import COLOURS, GREEN, RED
+from helpers.course.plots import COLOURS, GREEN, RED, SKY, YELLOW
 from helpers.yolo import figures
 from helpers.yolo.average_precision import KINDS
 
@@ -30,6 +30,21 @@ def test_found_is_green_where_it_hits_and_red_where_not(ax):
     assert [to_hex(p.get_edgecolor()).upper() for p in ax.patches] == [GREEN, RED, RED]
     nothing = {"boxes": torch.zeros(0, 4), "scores": torch.zeros(0), "labels": torch.zeros(0, dtype=torch.long)}
     assert figures.found(ax, torch.zeros(3, 40, 40), nothing, truth) == (0, 0)
+    assert (ax.patches[-1].get_edgecolor(), ax.patches[-1].get_linestyle()) == (to_rgba(YELLOW), ":")  # a miss
+
+
+def test_the_key_names_what_found_draws(ax):
+    figures.key(ax.figure)
+    assert [text.get_text() for text in ax.figure.legends[0].texts][-1] == "missed by all boxes"
+
+
+def test_an_object_is_followed_from_its_cell_to_a_box(ax):
+    anchors, answers = np.array([[10, 20.0], [40, 40]]), [True, False]
+    figures.followed(ax, torch.zeros(3, 64, 64), 8, (1, 2), [10, 4, 30, 20], [12, 4, 30, 18], anchors, answers)
+    cell, *drawn, wanted, predicted = ax.patches
+    assert (cell.get_x(), cell.get_y(), cell.get_width()) == (15.5, 7.5, 8)
+    assert [(p.get_width(), p.get_linestyle()) for p in drawn] == [(10, "-"), (40, ":")]
+    assert [to_hex(p.get_edgecolor()).upper() for p in (drawn[0], wanted, predicted)] == [SKY, YELLOW, RED]
 
 
 def test_masks_and_grid(ax):

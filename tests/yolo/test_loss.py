@@ -1,13 +1,16 @@
-"""The loss of YOLOv3 against libdarknet, closed forms and itself."""
+"""The loss of YOLOv3 against libdarknet, closed forms and a plain loop."""
 
+import numpy as np
 import pytest
 import torch
 from darknet_oracle import Oracle
 from random_truth import ANCHORS, CLASSES, MASKS, logits, objects
+from torchvision.ops import box_iou, complete_box_iou_loss
 
 from helpers.course.errors import UserError
 from helpers.yolo import boxes
 from helpers.yolo.boxes import cxcywh_to_xyxy, giou, iou
+from helpers.yolo.grid import split
 from helpers.yolo.loss import loss_v3
 
 
@@ -163,3 +166,44 @@ def test_the_loss_stays_on_its_device():
     heads = [torch.empty(2, 27, 4, 4, device="meta"), torch.empty(2, 27, 8, 8, device="meta")]
     truth, anchors = torch.empty(2, 5, 5, device="meta"), ANCHORS.to("meta")
     assert loss_v3(heads, truth, anchors, MASKS, (64, 64), rescore=True)["loss"].device.type == "meta"
+
+
+def by_hand(raw, truth, own, size):
+    """The loss that lecture 08b trains, one anchor and one cell at a time; overlaps by torchvision.
+
+    raw (A, H, W, 5 + K), truth (T, 5), anchors own (A, 2) in pixels of a picture of size x size
+    """
+    bce = lambda logit, want: float(np.logaddexp(0, logit) - want * logit)
+    corner = lambda x, y, w, h: torch.tensor([[x - w / 2, y - h / 2, x + w / 2, y + h / 2]], dtype=torch.float64)
+    (a, h, w, _), total, owner = raw.shape, 0.0, {}
+    for x, y, bw, bh, k in truth.tolist():
+        fit = [box_iou(corner(0, 0, bw * size, bh * size), corner(0, 0, *pair)).item() for pair in own.tolist()]
+        for i in range(a):
+            if fit[i] > 0.4 or fit[i] == max(fit):
+                owner[i, int(y * h), int(x * w)] = (x, y, bw, bh, int(k))
+    boxes_ = torch.cat([corner(*one[:4]) for one in truth.tolist()])
+    for i, r, c in np.ndindex(a, h, w):
+        tx, ty, tw, th, o, *scores = raw[i, r, c].tolist()
+        mine = corner(
+            (1 / (1 + np.exp(-tx)) + c) / w,
+            (1 / (1 + np.exp(-ty)) + r) / h,
+            own[i, 0].item() * np.exp(tw) / size,
+            own[i, 1].item() * np.exp(th) / size,
+        )
+        if (i, r, c) in owner:
+            x, y, bw, bh, k = owner[i, r, c]
+            total += (2 - bw * bh) * complete_box_iou_loss(mine, corner(x, y, bw, bh)).item() + bce(o, 1)
+            total += sum(bce(s, j == k) for j, s in enumerate(scores))
+        elif box_iou(mine, boxes_).max().item() <= 0.7:
+            total += bce(o, 0)
+    return total
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_loss_that_is_trained_equals_a_plain_loop(seed):
+    own, raw, truth = ANCHORS[:3].double(), logits(3, CLASSES, 8, 8, seed).double(), objects(7, seed, rows=7).double()
+    cell = torch.randperm(64, generator=torch.Generator().manual_seed(seed))[:7]  # no two objects share one
+    truth[0, :, 0], truth[0, :, 1] = (cell % 8 + 0.3) / 8, (cell // 8 + 0.6) / 8
+    found = loss_v3([raw], truth, own, [[0, 1, 2]], (128, 128), ignore=0.7, box_loss="ciou", anchor_iou=0.4)["loss"]
+    expected = by_hand(split(raw, 3)[0], truth[0], own, 128)
+    assert found.item() == pytest.approx(expected, rel=1e-6)
