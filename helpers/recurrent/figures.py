@@ -218,8 +218,8 @@ def learning_curves(record, lengths):
         ax.axhline(1, color="black", ls=":", lw=1)
         ax.axhline(0.1, color="black", ls="--", lw=1)
         ax.set(title=f"{length} steps", xlabel="epoch", yscale="log", ylim=(0.015, 2))
-        ax.legend(fontsize=8, loc="lower left")
     axes[0].set_ylabel("error / error of no memory")
+    fig.legend(*axes[0].get_legend_handles_labels(), fontsize=8, loc="outside lower center", ncols=3)
     return fig
 
 
