@@ -9,7 +9,7 @@ of PRODUCTS reached in any round. No order of computing needs fewer, and no shap
 faster, so a share of the limit is at most about 100 %. What is missing has three causes, which the share does not
 tell apart: small products, which read more than they multiply (the recurrent one has B rows and must be done
 T times, one after the other); gates and sums, which multiply nothing; and the time between two calls.
---record writes it all to results/bench-rnn.json, which lecture 09 draws from.
+--record writes it all to results/bench-rnn.json, which the page of results shows.
 """
 
 import argparse

@@ -56,9 +56,12 @@ def cell(value):
 
 
 def spread(values):
-    """Mean and 95 % interval of the seeds, as the claim cards compute it; of curves the mean at each point."""
+    """Mean and 95 % interval of the seeds, as the claim cards compute it; of curves the mean at each point.
+
+    A training may end early: the mean goes as far as the shortest curve.
+    """
     if isinstance(values[0], list):
-        return [sum(column) / len(column) for column in zip(*values, strict=True)]
+        return [sum(column) / len(column) for column in zip(*values)]
     known = interval(values)
     if known.n == 1 or known.low == known.high:
         return number(known.mean)

@@ -26,31 +26,30 @@ def survival(scale):
     return {name: partial(_survival, name, steps, hidden) for name in memory.INITS}
 
 
-# ---------------------------------------------------------------- two problems that need a memory
+# ---------------------------------------------------------------- a problem that needs a memory
 
-LEARNING = {"adding": {"lr": 5e-3}, "copying": {"lr": 1e-2, "symbols": 4, "memory": 3}}
+LSTMS, RATES = ("LSTM", "LSTM, forget bias 1", "LSTM, chrono"), (5e-3, 1e-3)
 
 
-def _problem(problem, name, length, n, hidden, epochs, seed):
-    """Loss on fresh sequences, and its share of the loss of who remembers nothing."""
-    result = memory.learn(
-        problem, name, length, seed=seed, n=n, hidden=hidden, epochs=epochs, device="cpu", **LEARNING[problem]
-    )
-    return {"loss": result["loss"], "share": result["share"]}
+def _problem(name, length, lr, n, hidden, epochs, seed):
+    """The curves of `memory.learn`, and how many epochs it took until a tenth of the error was left."""
+    curves = memory.learn(name, length, lr, epochs, seed=seed, n=n, hidden=hidden)
+    until = memory.epochs_until(curves["share"])
+    return curves | {"best": min(curves["share"]), "epochs": min(until, epochs + 1)}
 
 
 def problems(scale):
-    """Each network on the adding problem and on the copy problem (three symbols of four kinds), at several lengths."""
-    n, hidden, epochs, adding, copying = {
-        "tiny": (100, 8, 1, (30,), (5,)),
-        "small": (5000, 32, 8, (30, 100), (5, 15)),
-        "full": (50_000, 128, 20, (50, 100, 200, 400), (10, 30, 100)),
+    """The adding problem: how many epochs an LSTM's starts need over the long distance, and a plain RNN over both."""
+    n, hidden, long, short = {  # (steps, epochs at most)
+        "tiny": (100, 8, (10, 1), (5, 1)),
+        "small": (5000, 32, (100, 24), (30, 60)),
+        "full": (50_000, 128, (400, 40), (100, 40)),
     }[scale]
-    tasks = [("adding", length) for length in adding] + [("copying", gap) for gap in copying]
+    tried = [(name, *long, RATES[0]) for name in LSTMS]
+    tried += [("RNN", *distance, rate) for distance in (long, short) for rate in RATES]
     return {
-        f"{problem} {length}: {name}": partial(_problem, problem, name, length, n, hidden, epochs)
-        for problem, length in tasks
-        for name in memory.INITS
+        f"{length} steps, {name}, rate {lr:g}": partial(_problem, name, length, lr, n, hidden, epochs)
+        for name, length, epochs, lr in tried
     }
 
 
@@ -59,29 +58,35 @@ def problems(scale):
 EDGES = (1, 5, 8, 11, 99)  # source words
 
 
-def _translate(attention, n, epochs, digits, tests, seed):
-    """Exact matches of greedy and beam search, BLEU, and greedy's exact matches by length of the source."""
-    _, _, report = train_translator(attention, n, digits, epochs, seed=seed, tests=tests, device="cpu")
-    parts = {}
-    for low, high in zip(EDGES, EDGES[1:]):
-        found = [pair for length, pair in report["by_length"].items() if low <= length < high]
-        right, of = map(sum, zip(*found)) if found else (0, 0)
-        if of:
-            parts[f"{low} to {high - 1} words" if high < 99 else f"{low} words or more"] = right / of
-    return {name: report[name] for name in ("greedy", "beam", "bleu")} | parts
+def _translate(attention, n, at, digits, tests, seed):
+    """Greedy's exact matches after each epoch in `at`: of all sentences, and by length of the source."""
+    _, _, report = train_translator(attention, n, digits, at[-1], seed=seed, tests=tests, at=at, device="cpu")
+    curves = {"epoch": list(at), "greedy": []}
+    for epoch in at:
+        found = report["curve"][epoch]
+        curves["greedy"].append(_share(found.values()))
+        for low, high in zip(EDGES, EDGES[1:]):
+            part = [pair for length, pair in found.items() if low <= length < high]
+            name = f"{low} to {high - 1} words" if high < 99 else f"{low} words or more"
+            if part:
+                curves.setdefault(name, []).append(_share(part))
+    return curves | {"beam": report["beam"], "bleu": report["bleu"]}
+
+
+def _share(pairs):
+    right, of = map(sum, zip(*pairs))
+    return right / of
 
 
 def translation(scale):
-    """Encoder-decoder from English to Korean numbers, with attention and without; little and more data."""
-    sizes, epochs, digits, tests = {
-        "tiny": ((50,), 1, 3, 20),
-        "small": ((2000, 6000), 12, 8, 1000),
-        "full": ((2000, 6000, 50_000), 30, 12, 2000),
+    """Encoder-decoder from English to Korean numbers, with attention and without: how soon, and how long a number."""
+    n, at, digits, tests = {
+        "tiny": (50, (1, 2), 3, 20),
+        "small": (6000, (4, 8, 12, 20, 40), 8, 1000),
+        "full": (50_000, (4, 8, 12, 20, 40), 12, 2000),
     }[scale]
     return {
-        f"{name}, {n}": partial(_translate, name == "attention", n, epochs, digits, tests)
-        for n in sizes
-        for name in ("attention", "no attention")
+        name: partial(_translate, name == "attention", n, at, digits, tests) for name in ("attention", "no attention")
     }
 
 
@@ -95,19 +100,23 @@ def _forecast(on, epochs, first, size, seed):
 
 
 def _errors(name, on, settings, seed):
-    """Errors of one forecast on all folds, and its skill: the share of lag-1's squared error that it saves."""
+    """Errors of one forecast on all folds, its skill, the share of lag-1's squared error that it saves, and `months`:
+    the squared errors of the returns, added up for each month, which follow each other in time.
+    """
     found = _forecast(on, *settings, seed)
     own, naive = (forecast.forecast_errors(found, n) for n in (name, "lag-1"))
-    return own | {"skill": 1 - (own["return"] / naive["return"]) ** 2}
+    months = forecast.by_month(found, name)
+    return own | {"skill": 1 - (own["return"] / naive["return"]) ** 2, "months": months}
 
 
 def forecasting(scale):
-    """Monthly share prices, one month ahead: an LSTM that reads prices or returns, against the last price again."""
-    settings = {"tiny": (1, 380, 10), "small": (20, 240, 30), "full": (200, 240, 6)}[scale]
+    """Monthly share prices, one month ahead: LSTMs that read prices or returns, against two forecasts without one."""
+    epochs, few, first, size = {"tiny": (1, 1, 380, 10), "small": (20, 4, 240, 30), "full": (200, 4, 240, 6)}[scale]
     arms = {
-        "LSTM on prices": ("lstm", "prices"),
-        "LSTM on returns": ("lstm", "returns"),
-        "last price again": ("lag-1", "returns"),
-        "mean return of the past": ("drift", "returns"),
+        "LSTM on prices": ("lstm", "prices", epochs),
+        "LSTM on returns": ("lstm", "returns", epochs),
+        "LSTM on returns, few epochs": ("lstm", "returns", few),
+        "last price again": ("lag-1", "returns", epochs),
+        "mean return of the past": ("drift", "returns", epochs),
     }
-    return {arm: partial(_errors, name, on, settings) for arm, (name, on) in arms.items()}
+    return {arm: partial(_errors, name, on, (n, first, size)) for arm, (name, on, n) in arms.items()}

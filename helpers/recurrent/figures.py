@@ -1,6 +1,7 @@
 """Figures of lecture 09 that are longer than a notebook's cell.
 
-A cell unrolled, an LSTM's inside, an alignment; and what the records of problems, translation and speed show.
+A cell unrolled, the three forms of work, an LSTM's inside, an alignment; and what the records of learning and
+translation show.
 """
 
 import html
@@ -8,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from helpers.course.plots import BLUE, COLOURS, GREEN, MARKERS, ORANGE, PINK, SKY, curve, use
+from helpers.course.plots import BLUE, COLOURS, GREEN, MARKERS, ORANGE, PINK, SKY, use
 
 
 def unrolled(steps=4):
@@ -55,56 +56,117 @@ def _arrow(ax, start, end, colour="black"):
     ax.annotate("", end, start, arrowprops={"arrowstyle": "->", "color": colour, "lw": 1.6, "shrinkA": 0, "shrinkB": 0})
 
 
-def lstm_inside():
-    """The data flow of an LSTM cell: the cell state's straight line above, the four gates below -> figure."""
-    fig, ax = use().subplots(figsize=(8, 3.2))
-    high, low = 2.6, 0.55
-    gates = {
-        "forget $f_t$": (1.3, ORANGE),
-        "input $i_t$": (2.9, GREEN),
-        "update $g_t$": (4.1, SKY),
-        "output $o_t$": (6.0, PINK),
-    }
-    _arrow(ax, (0, high), (8, high), BLUE)
-    ax.text(-0.1, high, "$c_{t-1}$", ha="right", va="center")
-    ax.text(8.1, high, "$c_t$", ha="left", va="center")
-    ax.plot([0, 6.0], [low, low], color="black", lw=1.6)
-    ax.text(-0.1, low, "$h_{t-1}$", ha="right", va="center")
-    _arrow(ax, (0.5, 0.05), (0.5, low))
-    ax.text(0.5, -0.1, "$x_t$", ha="center", va="center")
-    for name, (x, colour) in gates.items():
-        _arrow(ax, (x, low), (x, 0.95))
-        ax.text(
-            x,
-            1.13,
-            name,
-            ha="center",
-            va="center",
-            fontsize=9,
-            bbox={"boxstyle": "round,pad=0.35", "fc": colour, "alpha": 0.6, "lw": 0},
-        )
-    _arrow(ax, (1.3, 1.35), (1.3, high - 0.15))
-    _dot(ax, 1.3, high, "×")
-    _arrow(ax, (2.9, 1.35), (3.38, 1.78))
-    _arrow(ax, (4.1, 1.35), (3.62, 1.78))
-    _dot(ax, 3.5, 1.88, "×")
-    _arrow(ax, (3.5, 2.02), (3.5, high - 0.15))
-    _dot(ax, 3.5, high, "+")
-    _arrow(ax, (7.0, high), (7.0, 2.12))
-    ax.text(7.0, 1.95, "tanh", ha="center", va="center", fontsize=9)
-    _arrow(ax, (7.0, 1.78), (7.0, 1.28))
-    _arrow(ax, (6.55, 1.13), (6.86, 1.13))
-    _dot(ax, 7.0, 1.13, "×")
-    ax.plot([7.0, 7.0], [0.99, low], color="black", lw=1.6)
-    _arrow(ax, (7.0, low), (8, low))
-    ax.text(8.1, low, "$h_t$", ha="left", va="center")
-    ax.set(xlim=(-0.6, 8.5), ylim=(-0.25, 2.85))
-    ax.axis("off")
+def forms():
+    """The three forms of work: read all and answer once; answer at every step; read all, then write -> figure."""
+    fig, axes = use().subplots(1, 3, figsize=(9.6, 2.7), gridspec_kw={"width_ratios": [1, 1, 1.5]})
+    for ax, inputs, outputs, columns, title in (
+        (axes[0], range(4), [3], 4, "sequence to vector"),
+        (axes[1], range(4), range(4), 4, "sequence to sequence, step by step"),
+        (axes[2], range(3), range(3, 6), 6, "encoder and decoder"),
+    ):
+        for t in range(columns):
+            writes = columns == 6 and t >= 3
+            _box(ax, t, 1, "", ORANGE if writes else SKY)
+            if t:
+                _arrow(ax, (t - 0.68, 1), (t - 0.32, 1), BLUE)
+            if t in inputs:
+                _arrow(ax, (t, 0.2), (t, 0.68))
+                ax.text(t, 0, f"$x_{t + 1}$", ha="center", va="center")
+            if t in outputs:
+                _arrow(ax, (t, 1.32), (t, 1.8))
+                k = t - 2 if columns == 6 else 1 if len(outputs) == 1 else t + 1
+                ax.text(t, 2, "$\\hat y$" if len(outputs) == 1 else f"$\\hat y_{k}$", ha="center", va="center")
+            if writes:
+                _arrow(ax, (t, 0.2), (t, 0.68))
+                ax.text(t, 0, "start" if t == 3 else f"$y_{t - 3}$", ha="center", va="center", fontsize=9)
+        if columns == 6:
+            ax.text(1, -0.5, "encoder reads", ha="center", va="center", fontsize=9)
+            ax.text(4, -0.5, "decoder writes", ha="center", va="center", fontsize=9)
+        ax.set(xlim=(-0.5, columns - 0.5), ylim=(-0.7, 2.25))
+        ax.set_title(title, fontsize=10)
+        ax.axis("off")
     return fig
 
 
-def _dot(ax, x, y, sign):
-    ax.text(x, y, sign, ha="center", va="center", fontsize=11, bbox={"boxstyle": "circle,pad=0.15", "fc": "white"})
+PARTS = {  # of an LSTM's drawing: what a panel is about, and its colour
+    "forget": ("1. forget: keep a part of $c_{t-1}$", ORANGE),
+    "input": ("2. input: let new content in", GREEN),
+    "add": ("3. add: the new cell state $c_t$", BLUE),
+    "output": ("4. output: show a part as $h_t$", PINK),
+}
+
+
+def lstm_inside(part=None, ax=None):
+    """The data flow of an LSTM cell; `part`, one of PARTS, is drawn in colour and the rest in grey -> figure."""
+    if ax is None:
+        _, ax = use().subplots(figsize=(7.6, 3.5))
+    grey = "#c8c8c8"
+
+    def colour(*names):
+        return "black" if part is None else PARTS[part][1] if part in names else grey
+
+    def dark(*names):
+        return "black" if part is None or part in names else grey
+
+    high, low = 3.1, 0.35
+    ax.plot([0, 1.15], [high, high], color=colour("forget"), lw=1.8)
+    _arrow(ax, (1.45, high), (3.32, high), colour("forget", "add"))
+    _arrow(ax, (3.68, high), (8.2, high), colour("add"))
+    ax.text(-0.1, high, "$c_{t-1}$", ha="right", va="center", color=dark("forget"))
+    ax.text(8.3, high, "$c_t$", ha="left", va="center", color=dark("add"))
+    every = colour("forget", "input", "output")
+    ax.plot([0, 5.6], [low, low], color=every, lw=1.6)  # h_t-1 and x_t, joined, reach the four boxes
+    _arrow(ax, (0.45, -0.25), (0.45, low), every)
+    ax.text(-0.1, low, "$h_{t-1}$", ha="right", va="center", color=dark("forget", "input", "output"))
+    ax.text(0.45, -0.42, "$x_t$", ha="center", va="center", color=dark("forget", "input", "output"))
+    for x, sign, name, mine in (
+        (1.3, "σ", "$f_t$", "forget"),
+        (2.9, "σ", "$i_t$", "input"),
+        (4.1, "tanh", "$g_t$", "input"),
+        (5.6, "σ", "$o_t$", "output"),
+    ):
+        active = part is None or part == mine
+        _arrow(ax, (x, low), (x, 0.88), colour(mine))
+        face = next(c for key, (_, c) in PARTS.items() if key == mine) if active else "#eeeeee"
+        _box(ax, x, 1.15, sign, face, "black" if active else grey)
+        ax.text(x + 0.36, 1.62, name, ha="center", va="center", fontsize=10, color=dark(mine))
+    _arrow(ax, (1.3, 1.42), (1.3, high - 0.18), colour("forget"))
+    _node(ax, 1.3, high, "×", colour("forget"))
+    _arrow(ax, (2.9, 1.42), (3.37, 2.05), colour("input"))
+    _arrow(ax, (4.1, 1.42), (3.63, 2.05), colour("input"))
+    _node(ax, 3.5, 2.2, "×", colour("input"))
+    _arrow(ax, (3.5, 2.38), (3.5, high - 0.18), colour("input", "add"))
+    _node(ax, 3.5, high, "+", colour("add"))
+    _arrow(ax, (7.0, high), (7.0, 2.56), colour("output"))
+    _box(ax, 7.0, 2.3, "tanh", PINK if part in (None, "output") else "#eeeeee", dark("output"))
+    _arrow(ax, (7.0, 2.03), (7.0, 1.5), colour("output"))
+    _arrow(ax, (5.95, 1.15), (6.8, 1.29), colour("output"))
+    _node(ax, 7.0, 1.32, "×", colour("output"))
+    _arrow(ax, (7.2, 1.32), (8.2, 1.32), colour("output"))
+    ax.text(8.3, 1.32, "$h_t$", ha="left", va="center", color=dark("output"))
+    ax.set(xlim=(-0.7, 8.8), ylim=(-0.65, 3.45))
+    if part:
+        ax.set_title(PARTS[part][0], fontsize=10)
+    ax.axis("off")
+    return ax.figure
+
+
+def lstm_gates():
+    """An LSTM in four pictures, one part after the other -> figure."""
+    fig, axes = use().subplots(2, 2, figsize=(9.6, 5.4))
+    for ax, part in zip(axes.flat, PARTS):
+        lstm_inside(part, ax)
+    return fig
+
+
+def _box(ax, x, y, text, face, colour="black"):
+    style = {"boxstyle": "round,pad=0.3", "fc": face, "alpha": 0.65, "lw": 0}
+    ax.text(x, y, text or "    ", ha="center", va="center", fontsize=9, color=colour, bbox=style)
+
+
+def _node(ax, x, y, sign, colour="black"):
+    style = {"boxstyle": "circle,pad=0.12", "fc": "white", "ec": colour}
+    ax.text(x, y, sign, ha="center", va="center", fontsize=10, color=colour, bbox=style)
 
 
 @dataclass(frozen=True)
@@ -142,52 +204,43 @@ class Alignment:
         )
 
 
-def problem_shares(record, problems, names):
-    """A panel for each of the problems, a row of dots for each network: one seed's loss over no memory's -> figure."""
-    fig, axes = use().subplots(1, len(problems), figsize=(9.6, 2.9), sharex=True, sharey=True)
-    for ax, problem in zip(axes, problems):
+def learning_curves(record, lengths):
+    """A panel for each length, a colour for each arm: the share of the error that is left, a thin line a seed."""
+    fig, axes = use().subplots(1, len(lengths), figsize=(9.6, 3.4), sharey=True)
+    names = list(dict.fromkeys(arm.partition(" steps, ")[2] for arm in record.data["arms"]))
+    for ax, length in zip(axes, lengths):
         for i, name in enumerate(names):
-            values = record[f"{problem}: {name}", "share"]
-            ax.plot(values, [i] * len(values), ls="", color=COLOURS[i], marker=MARKERS[i])
-        ax.axvline(1, color="black", ls=":", lw=1)
-        ax.set(title=problem, xlabel="loss / no memory", xlim=(-0.06, 1.3))
-    axes[0].set_yticks(range(len(names)), names)
-    axes[0].invert_yaxis()
+            arm = f"{length} steps, {name}"
+            for k, shares in enumerate(record[arm, "share"] if arm in record.data["arms"] else ()):
+                label = name if k == 0 else None
+                ends = {"marker": MARKERS[i], "markevery": [len(shares) - 1]}
+                ax.plot(range(1, len(shares) + 1), shares, color=COLOURS[i], lw=1, label=label, **ends)
+        ax.axhline(1, color="black", ls=":", lw=1)
+        ax.axhline(0.1, color="black", ls="--", lw=1)
+        ax.set(title=f"{length} steps", xlabel="epoch", yscale="log", ylim=(0.015, 2))
+    axes[0].set_ylabel("error / error of no memory")
+    fig.legend(*axes[0].get_legend_handles_labels(), fontsize=8, loc="outside lower center", ncols=3)
     return fig
 
 
-def right_by_length(record, arms, lengths):
-    """A curve for each arm of the translation: the share of right numbers against their length -> figure."""
-    fig, ax = use().subplots(figsize=(7, 3.2))
-    for i, arm in enumerate(arms):
-        shares = np.array([record[arm, name] for name in lengths]).T  # (seeds, lengths)
-        curve(ax, range(len(lengths)), shares, arm + " pairs", i)
-    ax.set_xticks(range(len(lengths)), lengths)
-    ax.set(xlabel="length of the English number", ylabel="share right", ylim=(-0.05, 1.05))
-    ax.legend(fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
-    return fig
+def translation_curves(record, lengths):
+    """Left, the share of right numbers by epoch; then by length, halfway and at the last epoch -> figure.
 
-
-def bench_names(sizes):
-    """The names of the sizes that were timed: rows of the benchmark with batch, steps, backward."""
-    return [
-        f"B = {row['batch']}, T = {row['steps']}, {'forward, backward' if row['backward'] else 'forward'}"
-        for row in sizes
-    ]
-
-
-def share_of_limit(sizes, rungs):
-    """A curve for each size: the share of the machine's limit that each rung of the ladder reaches -> figure."""
-    fig, ax = use().subplots(figsize=(7.2, 3.4))
-    for k, (row, name) in enumerate(zip(sizes, bench_names(sizes))):
-        ax.plot(
-            rungs,
-            [row[rung]["share of limit"] for rung in rungs],
-            color=COLOURS[k],
-            marker=MARKERS[k],
-            ls="--" if row["backward"] else "-",
-            label=name,
-        )
-    ax.set(ylabel="share of the limit", ylim=(0, 1.05))
-    ax.legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize=8)
+    A thick line is the mean over the seeds, a thin one is a seed.
+    """
+    fig, axes = use().subplots(1, 3, figsize=(9.6, 3.1), sharey=True)
+    at, short = record["attention", "epoch"][0], [name.replace(" words or more", "+") for name in lengths]
+    for i, arm in enumerate(("attention", "no attention")):
+        runs = [record[arm, "greedy"]]  # seeds x epochs, then twice seeds x lengths
+        for k in (len(at) // 2, -1):
+            runs.append(np.array([[one[k] for one in record[arm, name]] for name in lengths]).T)
+        for ax, x, values in zip(axes, (at, range(len(lengths)), range(len(lengths))), runs):
+            ax.plot(x, np.mean(values, axis=0), color=COLOURS[i], marker=MARKERS[i], label=arm)
+            for one in values:
+                ax.plot(x, one, color=COLOURS[i], lw=0.7, alpha=0.7)
+    axes[0].set(title="all lengths", xlabel="epoch", ylabel="share fully right", ylim=(-0.05, 1.05))
+    axes[0].legend(fontsize=8, loc="lower right")
+    for ax, epoch in zip(axes[1:], (at[len(at) // 2], at[-1])):
+        ax.set_xticks(range(len(lengths)), [name.removesuffix(" words") for name in short])
+        ax.set(title=f"after {epoch} epochs", xlabel="words of the English number")
     return fig

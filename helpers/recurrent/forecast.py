@@ -120,3 +120,10 @@ def forecast_errors(found, name):
     gap = np.log(np.clip(found[name], 1e-9, None) / found["truth"])
     relative = found[name] / found["truth"] - 1
     return {"return": float(np.sqrt((gap**2).mean())), "price %": float(100 * np.sqrt((relative**2).mean()))}
+
+
+def by_month(found, name):
+    """Squared errors of the log return, added up over the shares: one number a month, in the order of time."""
+    gap = np.log(np.clip(found[name], 1e-9, None) / found["truth"])
+    months = found["when"][:, 0]
+    return [float((gap[months == t] ** 2).sum()) for t in np.unique(months)]

@@ -14,8 +14,10 @@ LECTURE = Lecture(
         "rnn-survival": Experiment(
             "experiments:survival", "How much gradient is left after 100 steps, before training?"
         ),
-        "rnn-problems": Experiment("experiments:problems", "From which length on does a network remember nothing?"),
-        "translate": Experiment("experiments:translation", "What does attention add, by the length of the sentence?"),
+        "rnn-problems": Experiment("experiments:problems", "How soon does each start learn to remember?"),
+        "translate": Experiment(
+            "experiments:translation", "What does attention add, by epoch and by the length of the sentence?"
+        ),
         "forecast": Experiment(
             "experiments:forecasting", "Does an LSTM forecast share prices better than the last one?"
         ),
@@ -24,7 +26,11 @@ LECTURE = Lecture(
         "return": "error of returns",
         "price %": "error of prices, %",
         "skill": "skill against the last price",
-        "share": "loss / that of no memory",
+        "share": "error / that of no memory, by epoch",
+        "best": "lowest share of the error",
+        "epochs": "epochs until a tenth is left",
+        "clipped": "share of steps clipped, by epoch",
+        "months": "squared error, by month",
         "measured": "factor a step, measured",
         "at rest": "factor a step, without input",
         "predicted": "factor a step, predicted",

@@ -5,7 +5,6 @@ Shapes: x (B, T, E).
 """
 
 import math
-from functools import partial
 
 import numpy as np
 import torch
@@ -13,7 +12,7 @@ import torch.nn as nn
 import torch.nn.functional as F
 from torch.func import jacrev, vmap
 
-from helpers.recurrent.cells import gru_step, lstm_step, rnn_step, weights
+from helpers.recurrent.cells import QuickRNN, gru_step, lstm_step, rnn_step, weights
 
 # --- initialisation ---------------------------------------------------------------------------------
 
@@ -65,8 +64,8 @@ def orthogonal_(rnn, gain=1.0):
 
 
 INITS = {  # the six networks of the experiment: (input size E, hidden size H, steps T) -> module
-    "RNN": lambda e, h, t: nn.RNN(e, h, batch_first=True),
-    "RNN, orthogonal": lambda e, h, t: orthogonal_(nn.RNN(e, h, batch_first=True)),
+    "RNN": lambda e, h, t: QuickRNN(e, h),
+    "RNN, orthogonal": lambda e, h, t: orthogonal_(QuickRNN(e, h)),
     "LSTM": lambda e, h, t: nn.LSTM(e, h, batch_first=True),
     "LSTM, forget bias 1": lambda e, h, t: forget_bias_(nn.LSTM(e, h, batch_first=True), 1.0),
     "LSTM, forget bias 2": lambda e, h, t: forget_bias_(nn.LSTM(e, h, batch_first=True), 2.0),
@@ -83,7 +82,7 @@ def gradient_left(module, x):
     x (T, E) one sequence -> (T,) float64. Exact: the product of the Jacobians of the single steps; for the
     LSTM it counts every path from c_0 to c_t, also those through the gates.
     """
-    step = {"RNN": rnn_step, "LSTM": lstm_step, "GRU": gru_step}[type(module).__name__]
+    step = {"RNN": rnn_step, "QuickRNN": rnn_step, "LSTM": lstm_step, "GRU": gru_step}[type(module).__name__]
     weight_ih, weight_hh, bias_ih, bias_hh = (w.detach().double() for w in weights(module))
     size = module.hidden_size
     count = 2 if step is lstm_step else 1
@@ -172,96 +171,50 @@ def adding(n, length, generator=None):
 ADDING_BASELINE = 1 / 6
 
 
-def copying(n, gap, generator=None, symbols=8, memory=10):
-    """The copy problem: say the first `memory` symbols again after `gap` steps.
-
-    -> x (n, gap + 2·memory, symbols + 2) one-hot, y (n, gap + 2·memory) the symbol wanted at each step.
-    Symbols are 0..symbols-1, then blank, then the signal to speak. Source: Arjovsky (2016).
-    """
-    if gap < 1:
-        raise ValueError(f"the copy problem needs a gap of at least 1 for its signal, not {gap}")
-    blank, signal = symbols, symbols + 1
-    said = torch.randint(0, symbols, (n, memory), generator=generator)
-    x = torch.full((n, gap + 2 * memory), blank)
-    y = x.clone()
-    x[:, :memory] = said
-    x[:, memory + gap - 1] = signal
-    y[:, -memory:] = said
-    return F.one_hot(x, symbols + 2).float(), y
-
-
-def copying_baseline(gap, symbols=8, memory=10):
-    """Cross-entropy (nats a step) of who keeps nothing: memory·ln(symbols) over gap + 2·memory steps."""
-    return memory * math.log(symbols) / (gap + 2 * memory)
-
-
 class Remember(nn.Module):
-    """A recurrent module and a linear reading of it: at the last step (adding) or at every step (copying)."""
+    """A recurrent module and a linear reading of its last state."""
 
-    def __init__(self, recurrent, outputs, last):
+    def __init__(self, recurrent, outputs):
         super().__init__()
-        self.recurrent, self.last = recurrent, last
+        self.recurrent = recurrent
         self.out = nn.Linear(recurrent.hidden_size, outputs)
 
     def forward(self, x):  # (B, T, E)
         h, _ = self.recurrent(x)  # (B, T, H)
-        return self.out(h[:, -1] if self.last else h)  # (B, O) or (B, T, O)
+        return self.out(h[:, -1])  # (B, O)
 
 
-def adding_step(model, batch):
-    """Sums over the batch: squared error."""
-    x, y = batch
-    return {"loss": (model(x) - y).square().sum()}
+def learn(init, length, lr, epochs, seed=0, n=5000, hidden=32, batch=50, clip=1.0, stop=0.05):
+    """Train a network on the adding problem of this length with Adam -> dict of curves, one value an epoch.
 
-
-def copying_step(model, batch):
-    """Sums over the batch of sequences: cross-entropy a step, share of the wanted symbols that are right."""
-    x, y = batch
-    logits = model(x)  # (B, T, O)
-    loss = F.cross_entropy(logits.transpose(1, 2), y, reduction="none").mean(dim=1).sum()
-    spoken = y < logits.shape[2] - 2
-    right = ((logits.argmax(dim=2) == y) & spoken).sum(dim=1) / spoken.sum(dim=1)
-    return {"loss": loss, "correct": right.sum()}
-
-
-def learn(
-    problem, init, length, seed=0, n=5000, hidden=64, epochs=10, lr=1e-3, clip=1.0, symbols=8, memory=10, **options
-):
-    """Train a network on "adding" or "copying" of this length -> dict loss, baseline, share (loss/baseline).
-
-    init: one of INITS or a function like them. The loss is that of 1,000 fresh sequences; a share of 1 means
-    that nothing was remembered. Copying uses a gap of `length`, `memory` symbols of `symbols` kinds. Other options
-    go to `training.fit`.
+    init: one of INITS, or a function like them. share: the error on 1,000 other sequences over that of who remembers
+    nothing (1: nothing was learned). clipped: the share of the steps whose gradient was longer than `clip`. The
+    training ends after `epochs` epochs of `n` sequences, or when the share is at most `stop`.
     """
-    from helpers.course.batches import Tensors
-    from helpers.course.training import evaluate, fit
-
     generator = torch.Generator().manual_seed(seed)
-    if problem == "adding":
-        inputs, outputs, baseline, make, step = 2, 1, ADDING_BASELINE, adding, adding_step
-    elif problem == "copying":
-        inputs = outputs = symbols + 2
-        baseline, step = copying_baseline(length, symbols, memory), copying_step
-        make = partial(copying, symbols=symbols, memory=memory)
-    else:
-        raise ValueError(f"the problem is adding or copying, not {problem!r}")
-    train, test = Tensors(*make(n, length, generator)), Tensors(*make(1000, length, generator))
+    x, y = adding(n, length, generator)
+    valid_x, valid_y = adding(1000, length, generator)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        recurrent = (INITS[init] if isinstance(init, str) else init)(inputs, hidden, length)
-        model = Remember(recurrent, outputs, last=problem == "adding")
+        model = Remember((INITS[init] if isinstance(init, str) else init)(2, hidden, length), 1)
     optimizer = torch.optim.Adam(model.parameters(), lr)
-    fit(
-        model,
-        train,
-        step=step,
-        optimizer=optimizer,
-        epochs=epochs,
-        batch_size=50,
-        clip=clip,
-        seed=seed,
-        label=f"{problem}, {length} steps",
-        **options,
-    )
-    loss = evaluate(model, test, step=step, device=options.get("device", "auto"))["loss"]
-    return {"loss": loss, "baseline": baseline, "share": loss / baseline}
+    shares, clipped = [], []
+    for _ in range(epochs):
+        long = 0
+        for rows in torch.randperm(n, generator=generator).split(batch):
+            loss = (model(x[rows]) - y[rows]).square().mean()
+            optimizer.zero_grad()
+            loss.backward()
+            long += nn.utils.clip_grad_norm_(model.parameters(), clip).item() > clip
+            optimizer.step()
+        with torch.no_grad():
+            shares.append((model(valid_x) - valid_y).square().mean().item() / ADDING_BASELINE)
+        clipped.append(long / math.ceil(n / batch))
+        if shares[-1] <= stop:
+            break
+    return {"share": shares, "clipped": clipped}
+
+
+def epochs_until(curve, share=0.1):
+    """The first epoch (from 1) at which a curve of `learn` is at most `share`; math.inf where it never is."""
+    return next((epoch for epoch, value in enumerate(curve, 1) if value <= share), math.inf)

@@ -3,6 +3,8 @@
 Shapes: source ids (B, S), target ids (B, T), memory (B, S, M).
 """
 
+from functools import partial
+
 import numpy as np
 import torch
 import torch.nn as nn
@@ -126,11 +128,12 @@ def _targets(texts):
     return ["<s>", "</s>", *Vocabulary.build(texts).tokens]
 
 
-def train_translator(attention, n=6000, digits=8, epochs=15, lr=3e-3, seed=0, tests=1000, width=4, **options):
+def train_translator(attention, n=6000, digits=8, epochs=15, lr=3e-3, seed=0, tests=1000, width=4, at=(), **options):
     """Train English numbers -> Korean numbers; test on others -> (model, vocabularies, report dict).
 
-    report: exact match of `greedy` and `beam`, `bleu`, and `by_length`: {source tokens: (right, of)} for greedy.
-    The same seed gives the same numbers with and without attention.
+    report: exact match of `greedy` and `beam`, `bleu`, `by_length`: {source tokens: (right, of)} for greedy, and
+    `curve`: {epoch: by_length} after each epoch in `at`. The same seed gives the same numbers with and without
+    attention.
     """
     found = numbers(n + tests, digits, seed)
     pairs = [(english(k), korean(k)) for k in found]
@@ -140,6 +143,12 @@ def train_translator(attention, n=6000, digits=8, epochs=15, lr=3e-3, seed=0, te
         torch.manual_seed(seed)
         model = Translator(len(source), len(target), attention=attention)
     optimizer = torch.optim.Adam(model.parameters(), lr)
+    max_length, curve = test.tensors[1].shape[1], {}
+
+    def judge(model, epoch):
+        if epoch in at:
+            curve[epoch] = _by_length(pairs[n:], _say(greedy, model.eval(), test, max_length, target))
+
     fit(
         model,
         train,
@@ -151,19 +160,31 @@ def train_translator(attention, n=6000, digits=8, epochs=15, lr=3e-3, seed=0, te
         seed=seed,
         scheduler=torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs),
         label="translation",
+        judge=judge,
         **options,
     )
-    max_length, wanted = test.tensors[1].shape[1], [right for _, right in pairs[n:]]
-    ids = test.tensors[0].to(next(model.parameters()).device)
-    said = {"greedy": greedy(model.eval(), ids, max_length), "beam": beam(model, ids, max_length, width)}
-    said = {name: [target.decode(row) for row in rows] for name, rows in said.items()}
-    by_length = {}
-    for (left, _), ours, right in zip(pairs[n:], said["greedy"], wanted):
-        hits, of = by_length.get(len(left), (0, 0))
-        by_length[len(left)] = hits + (ours == right), of + 1
+    wanted = [right for _, right in pairs[n:]]
+    said = {
+        "greedy": _say(greedy, model.eval(), test, max_length, target),
+        "beam": _say(partial(beam, width=width), model, test, max_length, target),
+    }
     report = {name: float(np.mean([a == b for a, b in zip(rows, wanted)])) for name, rows in said.items()}
-    report |= {"bleu": bleu(said["greedy"], wanted), "by_length": dict(sorted(by_length.items()))}
+    report |= {"bleu": bleu(said["greedy"], wanted), "by_length": _by_length(pairs[n:], said["greedy"]), "curve": curve}
     return model, (source, target), report
+
+
+def _say(decode, model, test, max_length, target):
+    ids = test.tensors[0].to(next(model.parameters()).device)
+    return [target.decode(row) for row in decode(model, ids, max_length)]
+
+
+def _by_length(pairs, said):
+    """{source tokens: (right, of)}, in the order of the lengths."""
+    found = {}
+    for (left, right), ours in zip(pairs, said, strict=True):
+        hits, of = found.get(len(left), (0, 0))
+        found[len(left)] = hits + (ours == right), of + 1
+    return dict(sorted(found.items()))
 
 
 def bleu(hypotheses, references, order=4):

@@ -188,6 +188,20 @@ def test_equals_libdarknet(darknet, tmp_path, kind, ours, order):
 # --- tracing, the ladder --------------------------------------------------------------
 
 
+def test_the_quick_rnn_is_nn_rnn_with_all_gradients():
+    torch.manual_seed(0)
+    quick, theirs = rnn.QuickRNN(3, 5).double(), nn.RNN(3, 5, batch_first=True).double()
+    theirs.load_state_dict(quick.state_dict())
+    x = torch.randn(4, 9, 3, dtype=torch.float64, requires_grad=True)
+    weight = torch.randn(4, 9, 5, dtype=torch.float64)
+    both = []
+    for layer in (quick, theirs):
+        out, end = layer(x)
+        both.append([out, end, *torch.autograd.grad((out * weight).sum(), [x, *layer.parameters()])])
+    for ours, other in zip(*both, strict=True):
+        assert ours.shape == other.shape and (ours - other).abs().max() < 1e-12
+
+
 def test_trace_tells_what_nn_lstm_did():
     torch.manual_seed(0)
     lstm = nn.LSTM(3, 4, batch_first=True).double()

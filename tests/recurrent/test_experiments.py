@@ -16,22 +16,22 @@ def test_survival_is_told_as_a_factor_a_step():
     assert row["measured 10"] == left["measured"][9].item() and "measured 25" not in row
 
 
-def test_every_network_meets_both_problems():
+def test_lstms_learn_the_long_distance_and_the_plain_rnn_both():
     arms = study.problems("tiny")
-    assert set(arms) == {f"{problem}: {name}" for problem in ("adding 30", "copying 5") for name in memory.INITS}
-    row = arms["adding 30: RNN"](0)
-    assert row["share"] == pytest.approx(row["loss"] / memory.ADDING_BASELINE)
+    plain = {f"{steps} steps, RNN, rate {rate}" for steps in (10, 5) for rate in ("0.005", "0.001")}
+    assert set(arms) == {f"10 steps, {name}, rate 0.005" for name in study.LSTMS} | plain
+    assert set(study.LSTMS) <= set(memory.INITS)
+    row = arms["5 steps, RNN, rate 0.001"](0)
+    assert row["best"] == min(row["share"]) and row["epochs"] == 2  # not within its one epoch
 
 
 def test_parts_by_length_make_up_all_of_greedys_sentences(monkeypatch):
-    report = {"greedy": 0.7, "beam": 0.8, "bleu": 0.9, "by_length": {1: (2, 2), 4: (3, 6), 5: (1, 1), 11: (1, 1)}}
+    found = {1: {1: (1, 2), 4: (0, 6)}, 2: {1: (2, 2), 4: (3, 6)}}
+    report = {"beam": 0.8, "bleu": 0.9, "curve": found}
     monkeypatch.setattr(study, "train_translator", lambda *settings, **options: (None, None, report))
-    row = study.translation("tiny")["no attention, 50"](0)
-    assert row == {"greedy": 0.7, "beam": 0.8, "bleu": 0.9} | {
-        "1 to 4 words": 5 / 8,
-        "5 to 7 words": 1.0,
-        "11 words or more": 1.0,
-    }
+    row = study.translation("tiny")["no attention"](0)
+    parts = {"epoch": [1, 2], "greedy": [1 / 8, 5 / 8], "1 to 4 words": [1 / 8, 5 / 8]}
+    assert row == {"beam": 0.8, "bleu": 0.9} | parts
 
 
 def test_skill_is_what_is_saved_of_lag_1s_squared_error():
@@ -40,5 +40,8 @@ def test_skill_is_what_is_saved_of_lag_1s_squared_error():
     assert again["skill"] == 0 and drift["skill"] == pytest.approx(1 - (drift["return"] / again["return"]) ** 2)
     prices = study.sets.stocks().to_numpy()
     found = forecast.forecast_prices(prices, "returns", first=380, size=10, epochs=1, device="cpu")
+    months = again.pop("months")
     assert again == forecast.forecast_errors(found, "lag-1") | {"skill": 0.0}
+    assert len(months) == len(np.unique(found["when"][:, 0]))
+    assert sum(months) == pytest.approx(len(found["truth"]) * again["return"] ** 2)
     assert np.isfinite(arms["LSTM on prices"](0)["return"])

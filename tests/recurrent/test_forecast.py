@@ -58,6 +58,12 @@ def test_forecast_errors_by_hand():
     assert errors["return"] == pytest.approx(math.sqrt((math.log(1.1) ** 2 + math.log(0.9) ** 2) / 2))
 
 
+def test_by_month_by_hand():
+    when = np.array([[7, 0], [7, 1], [9, 0]])
+    found = {"when": when, "a": np.array([1.0, 1.0, np.e]), "truth": np.array([np.e, np.e**2, np.e])}
+    assert forecast.by_month(found, "a") == pytest.approx([1 + 4, 0])
+
+
 def test_a_share_without_a_past_takes_no_part():
     prices = walk()
     prices[:45, 2] = np.nan

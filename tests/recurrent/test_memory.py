@@ -9,8 +9,6 @@ import torch.nn as nn
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from helpers.course.batches import Tensors
-from helpers.course.training import evaluate
 from helpers.recurrent import cells as rnn
 from helpers.recurrent import memory
 
@@ -113,34 +111,12 @@ def test_baselines_equal_theory():
     error = (y - 1).square()
     assert abs(error.mean() - memory.ADDING_BASELINE) < 4 * error.std() / math.sqrt(len(y))
 
-    x, y = memory.copying(500, 30, generator)
-    assert x.shape == (500, 50, 10) and y.shape == (500, 50)
-    symbols = x.argmax(2)
-    assert torch.equal(symbols[:, :10], y[:, -10:]) and (symbols[:, 39] == 9).all()
-    assert (symbols[:, 10:39] == 8).all() and (symbols[:, 40:] == 8).all() and (y[:, :40] == 8).all()
-    blank = torch.zeros(50, 10)  # who keeps nothing: blanks, then all symbols alike
-    blank[:40, 8] = 60.0
-    blank[40:, :8] = 60.0
-    result = evaluate(Says(blank), Tensors(x, y), step=memory.copying_step)
-    assert abs(result["loss"] - memory.copying_baseline(30)) < 1e-5
-    assert abs(memory.copying_baseline(30) - 10 * math.log(8) / 50) < 1e-12
-
-
-class Says(nn.Module):
-    """Always the same logits (T, O)."""
-
-    def __init__(self, logits):
-        super().__init__()
-        self.logits = nn.Parameter(logits)
-
-    def forward(self, x):
-        return self.logits.expand(len(x), -1, -1)
-
 
 def test_adding_is_learned_by_the_lstm():
-    result = memory.learn("adding", "LSTM, forget bias 1", 20, n=3000, hidden=24, epochs=12, lr=1e-2, device="cpu")
-    assert result["loss"] < 0.01 < result["baseline"] == 1 / 6
-    assert result["share"] == pytest.approx(result["loss"] * 6)
+    result = memory.learn("LSTM, forget bias 1", 20, 1e-2, 12, n=3000, hidden=24)
+    assert result["share"][-1] <= 0.05 < min(result["share"][:-1])  # it ends when less than this is left
+    assert len(result["share"]) == len(result["clipped"]) <= 12
+    assert 1 < memory.epochs_until(result["share"]) <= len(result["share"])
 
 
 def test_a_network_without_a_memory_stays_at_the_baseline():
@@ -149,9 +125,15 @@ def test_a_network_without_a_memory_stays_at_the_baseline():
         network.weight_hh_l0 = nn.Parameter(torch.zeros_like(network.weight_hh_l0), requires_grad=False)
         return network
 
-    result = memory.learn("adding", forgetful, 20, n=2000, hidden=8, epochs=4, lr=1e-2, device="cpu")
-    assert 0.9 < result["share"] < 1.2
-    copied = memory.learn("copying", forgetful, 10, n=1000, hidden=16, epochs=3, lr=2e-2, device="cpu")
-    assert copied["share"] > 0.95 and copied["baseline"] == memory.copying_baseline(10)
-    with pytest.raises(ValueError, match="adding or copying"):
-        memory.learn("juggling", forgetful, 10)
+    result = memory.learn(forgetful, 20, 1e-2, 4, n=2000, hidden=8)
+    assert len(result["share"]) == 4 and 0.9 < min(result["share"]) and result["share"][-1] < 1.2
+    assert memory.epochs_until(result["share"]) == math.inf
+
+
+@pytest.mark.parametrize("clip, clipped", [(1e9, 0.0), (0.0, 1.0)])
+def test_clipped_steps_are_counted(clip, clipped):
+    assert memory.learn("RNN", 5, 1e-3, 2, n=120, hidden=4, clip=clip)["clipped"] == [clipped] * 2
+
+
+def test_epochs_until_by_hand():
+    assert memory.epochs_until([0.9, 0.1, 0.5]) == 2 and memory.epochs_until([0.3, 0.2], share=0.25) == 2

@@ -122,8 +122,9 @@ def test_parallel_corpus():
 
 def test_it_learns_to_translate_small_numbers():
     model, (source, target), report = sequences.train_translator(
-        True, n=900, digits=3, epochs=25, lr=1e-2, tests=100, device="cpu"
+        True, n=900, digits=3, epochs=25, lr=1e-2, tests=100, device="cpu", at=(1, 25)
     )
+    assert list(report["curve"]) == [1, 25] and report["curve"][25] == report["by_length"] != report["curve"][1]
     assert report["greedy"] > 0.8 and abs(report["beam"] - report["greedy"]) < 0.2 and report["bleu"] > 0.6
     assert sum(of for _, of in report["by_length"].values()) == 100
     assert sum(right for right, _ in report["by_length"].values()) == round(100 * report["greedy"])
