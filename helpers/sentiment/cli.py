@@ -52,6 +52,7 @@ def train(
             "tfidf",
             "linear",
             "bag",
+            "cnn",
             "rnn",
             "lstm",
             "bilstm",

@@ -1,7 +1,9 @@
 """The experiments of lecture 09 on sentiment: arms for `helpers.course.experiments`.
 
-The seed draws the films that are tested on, a fifth of the texts, and starts the weights. Which epoch is kept is
-chosen on further films; nothing is chosen on the tested ones.
+In the ladder a seed is a fold: the films are dealt into five, and a model that learned
+from four of them is tested on the fifth, so each review is tested once. In the other experiments the seed draws the
+films that are tested on, a fifth of the texts (a tenth of the Korean ones). Which epoch is kept is chosen on further
+films; nothing is chosen on the tested ones.
 """
 
 import os
@@ -17,12 +19,14 @@ from helpers.course.errors import UserError
 from helpers.data.texts import Table, film_reviews, load_tsv, split_groups
 from helpers.data.vocabulary import Sequences, Vocabulary
 from helpers.recurrent.encoder import Encoder
+from helpers.sentiment import transformer
 from helpers.sentiment.model import LINEAR
 from helpers.sentiment.readers import Reader, reading_step
 from helpers.sentiment.text import UNITS, shuffled
 from helpers.sentiment.train import evaluate, train_classifier
 
 CPU = {"device": "cpu", "precision": "no"}
+FOLDS = {"reviews": 5, "nsmc": 10}
 
 
 @lru_cache(maxsize=2)
@@ -33,25 +37,78 @@ def _reviews(limit, share, seed):
     return table.rows(train[:limit]), table.rows(test[:limit])
 
 
+def fold_rows(groups, folds, fold):
+    """Indices (learned from, tested) of one fold: whole groups, each tested in just one of the folds.
+
+    They are dealt as scikit-learn's GroupKFold(shuffle=True) deals them, with a draw of our own, which its versions
+    cannot change.
+    """
+    if not 0 <= fold < folds:
+        raise UserError(f"--seeds must be at most {folds}, the number of folds; got fold number {fold}")
+    names, number = np.unique(np.asarray(groups), return_inverse=True)
+    tested = (np.random.default_rng(0).permutation(len(names)) % folds == fold)[number]
+    return np.flatnonzero(~tested), np.flatnonzero(tested)
+
+
+@lru_cache(maxsize=2)
+def _fold_of_reviews(limit, fold):
+    """Two Tables of reviews, those of four fifths of the films and those of the others."""
+    table = film_reviews()
+    train, test = fold_rows(table.groups, FOLDS["reviews"], fold)
+    return table.rows(train[:limit]), table.rows(test[:limit])
+
+
+def _mixed(table, seed):
+    """The same texts, their words in random order."""
+    return Table(shuffled(table.texts, seed=seed), table.labels, table.groups, table.classes)
+
+
 # ---------------------------------------------------------------- one table for all models
 
 
-def _rung(kind, epochs, limit, options, seed):
-    """One model on one split: accuracies, also with the words of the tested texts in random order."""
-    train, test = _reviews(limit, 0.2, seed)
+RECIPE = {"batch_size": 64, "lr": 3e-3} | CPU  # of all readers; `train_classifier` has the rest
+
+
+def _rung(kind, epochs, limit, mix, fold):
+    """One model on one fold: its scores, also with the words of the tested texts in random order.
+
+    With `mix` the words of the training texts are in random order as well, and only then is it tested.
+    """
+    train, test = _fold_of_reviews(limit, fold)
     if kind == "majority":
         larger = int(train.labels.mean() > 0.5)
         return {"accuracy": float((test.labels == larger).mean()), "balanced": 0.5, "shuffled": 0.5}
-    own = {} if kind in LINEAR else {"epochs": epochs} | options | CPU
-    classifier, report = train_classifier(train, kind, seed=seed, **own)
-    mixed = Table(shuffled(test.texts, seed=seed), test.labels, test.groups, test.classes)
-    scores, moved = (evaluate(classifier, part) for part in (test, mixed))
+    own = {} if kind in LINEAR else {"epochs": epochs} | RECIPE
+    model = train_classifier(_mixed(train, fold) if mix else train, kind, seed=fold, members=1, **own)[0]
+    scores, moved = (evaluate(model, part) for part in (test, _mixed(test, fold)))
+    if mix:
+        return {"shuffled": moved["balanced_accuracy"]}
     return {
         "accuracy": scores["accuracy"],
         "balanced": scores["balanced_accuracy"],
         "shuffled": moved["balanced_accuracy"],
-        "training seconds": report["seconds"],
     }
+
+
+@lru_cache(maxsize=2)
+def _sentence_vectors(limit, fold):
+    """(N, 384) of all reviews by the pretrained transformer, or of them with their words shuffled for a fold."""
+    model, pieces = transformer.load()
+    table = film_reviews()
+    texts = (table if fold is None else _mixed(table, fold)).texts
+    return transformer.embed(model, [pieces.encode(text, 64) for text in texts[:limit]]).numpy()
+
+
+def _frozen(limit, fold):
+    """A linear classifier on what the pretrained transformer makes of a sentence; the transformer stays as it is."""
+    table = film_reviews()
+    table = table.rows(np.arange(len(table))[:limit])
+    train, test = fold_rows(table.groups, FOLDS["reviews"], fold)
+    x = _sentence_vectors(limit, None)
+    head, strength = transformer.linear_head(x[train], table.labels[train], table.groups[train], seed=fold)
+    right = head.predict(x[test]) == table.labels[test]
+    recalls = [right[table.labels[test] == k].mean() for k in (0, 1)]
+    return {"accuracy": float(right.mean()), "balanced": float(np.mean(recalls)), "C": float(strength)}
 
 
 LADDER = {
@@ -60,43 +117,24 @@ LADDER = {
     "TF-IDF, logistic": "tfidf",
     "linear, NB-weighted": "linear",
     "bag of embeddings": "bag",
+    "CNN": "cnn",
     "RNN": "rnn",
     "LSTM": "lstm",
     "biLSTM": "bilstm",
+    "biLSTM with class-ratio features": "class-ratio",
 }
+MIXED = {"linear, trained on shuffled words": "linear", "LSTM, trained on shuffled words": "lstm"}
+PRETRAINED = "pretrained transformer, frozen"
 
 
 def ladder(scale):
-    """From guessing to three readers with class-ratio features, the same films and epochs for all."""
-    epochs, limit = {"tiny": (1, 100), "small": (4, None), "full": (10, None)}[scale]
-    return {name: partial(_rung, kind, epochs, limit, {}) for name, kind in LADDER.items()} | {
-        "biLSTM with class-ratio features, three": partial(_rung, "class-ratio", epochs, limit, {"members": 3})
-    }
-
-
-# ---------------------------------------------------------------- what the order of the words is worth
-
-
-def _order(kind, mix, epochs, limit, seed):
-    """Trained and tested on texts whose words stand in their order, or (mix) in a random one."""
-    train, test = _reviews(limit, 0.2, seed)
-    if mix:
-        train, test = (
-            Table(shuffled(part.texts, seed=seed), part.labels, part.groups, part.classes) for part in (train, test)
-        )
-    own = {} if kind in LINEAR else {"epochs": epochs} | CPU
-    classifier, _ = train_classifier(train, kind, seed=seed, **own)
-    return {"balanced": evaluate(classifier, test)["balanced_accuracy"]}
-
-
-def order(scale):
-    """Texts as they are against texts whose words were shuffled before training: n-grams and an LSTM."""
-    epochs, limit = {"tiny": (1, 100), "small": (5, None), "full": (10, None)}[scale]
-    return {
-        f"{name}, {'shuffled' if mix else 'in order'}": partial(_order, kind, mix, epochs, limit)
-        for name, kind in (("linear", "linear"), ("LSTM", "lstm"))
-        for mix in (False, True)
-    }
+    """From guessing to readers and to a pretrained transformer: the same films for all, one fold a seed."""
+    epochs, limit = {"tiny": (1, 100), "small": (3, None), "full": (10, None)}[scale]
+    rungs = {name: partial(_rung, kind, epochs, limit, False) for name, kind in LADDER.items()}
+    rungs["LSTM, four times the epochs"] = partial(_rung, "lstm", 4 * epochs, limit, False)
+    if scale != "tiny":  # a quick run downloads nothing
+        rungs[PRETRAINED] = partial(_frozen, limit)
+    return rungs | {name: partial(_rung, kind, epochs, limit, True) for name, kind in MIXED.items()}
 
 
 # ---------------------------------------------------------------- padding
@@ -207,22 +245,12 @@ def korean(scale):
     return {f"{kind}, {unit}": partial(_korean, kind, unit, epochs, limit, options) for kind, unit, options in kinds}
 
 
-FOLDS = 10
-
-
 def _fold(unit, limit, seed):
-    """A linear model that learns from all films but those of one fold, number `seed`, and is tested on these.
-
-    The films are dealt as scikit-learn's GroupKFold(shuffle=True) deals them, with the draw that the record was made
-    with.
-    """
-    if seed >= FOLDS:
-        raise UserError(f"--seeds must be at most {FOLDS}, the number of folds; got fold number {seed}")
+    """A linear model that learns from all films but those of one fold, number `seed`, and is tested on these."""
     table = naver_reviews(limit)
-    films, film = np.unique(table.groups, return_inverse=True)
-    tested = (np.random.default_rng(0).permutation(len(films)) % FOLDS == seed)[film]
-    classifier, report = train_classifier(table.rows(np.flatnonzero(~tested)), "linear", unit)
-    scores = evaluate(classifier, table.rows(np.flatnonzero(tested)))
+    train, test = (table.rows(part) for part in fold_rows(table.groups, FOLDS["nsmc"], seed))
+    classifier, report = train_classifier(train, "linear", unit)
+    scores = evaluate(classifier, test)
     return {"accuracy": scores["accuracy"], "training seconds": report["seconds"], "n": scores["n"]}
 
 

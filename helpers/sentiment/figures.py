@@ -2,10 +2,11 @@
 
 import html
 
+import matplotlib
 import numpy as np
 
-from helpers.course.claims import interval, proportion
-from helpers.course.plots import COLOURS, MARKERS, bars, use
+from helpers.course.claims import interval
+from helpers.course.plots import COLOURS, MARKERS, use
 
 
 def marked(pieces, scores):
@@ -20,47 +21,67 @@ def marked(pieces, scores):
     return f'<p dir="auto">{" ".join(spans)}</p>'
 
 
-def ladder(record, arms):
-    """Two dots with intervals for each model: balanced accuracy, with the words in order and shuffled -> figure."""
-    fig, ax = use().subplots(figsize=(7.4, 3.6))
-    values = [[record[name, what] for name in arms] for what in ("balanced", "shuffled")]
-    bars(ax, arms, values, names=("in order", "words shuffled"))
-    ax.set_xlabel("balanced accuracy")
-    ax.legend(loc="lower left")
+def readers():
+    """Three networks from words to a score: the bag, the RNN and the LSTM, with what each passes on -> figure."""
+    fig, axes = use().subplots(1, 3, figsize=(9, 3.4))
+    named = (
+        ("bag of embeddings", "mean", ""),
+        ("RNN", "last, mean or max", "h"),
+        ("LSTM", "last, mean or max", "h, c"),
+    )
+    for ax, (name, pooling, state) in zip(axes, named):
+        for k, word in enumerate(("not", "a", "masterpiece")):
+            _box(ax, k, 0, word, "white")
+            _box(ax, k, 1, f"vector {k + 1}", COLOURS[0])
+            _arrow(ax, (k, 0.25), (k, 0.75))
+            if state:
+                _box(ax, k, 2, f"state {k + 1}", COLOURS[1])
+                _arrow(ax, (k, 1.25), (k, 1.75))
+                if k:
+                    _arrow(ax, (k - 0.58, 2), (k - 0.42, 2))
+                    ax.text(k - 0.5, 2.35, state, ha="center", fontsize=9)
+            _arrow(ax, (k, 2.25 if state else 1.25), (1 + 0.2 * (k - 1), 2.75))
+        _box(ax, 1, 3, f"pooling: {pooling}", COLOURS[2], width=2.2)
+        _box(ax, 1, 4, "linear layer: score", "white", width=2.2)
+        _arrow(ax, (1, 3.25), (1, 3.75))
+        ax.set(title=name, xlim=(-0.6, 2.6), ylim=(-0.4, 4.4))
+        ax.axis("off")
     return fig
 
 
-def accuracy_by_length(found, edges):
-    """A curve with Wilson's intervals for each model: {name: `train.accuracy_by_length(..., edges)`} -> figure."""
-    fig, ax = use().subplots(figsize=(6.4, 3))
-    for k, (name, rows) in enumerate(found.items()):
-        parts = [proportion(round(share * n), n) for _, _, share, n in rows]
-        x, y = np.array([edges.index(low) for low, *_ in rows]), np.array([p.mean for p in parts])
-        ax.errorbar(
-            x + 0.06 * k,
-            y,
-            [y - [p.low for p in parts], [p.high for p in parts] - y],
-            capsize=3,
-            color=COLOURS[k],
-            marker=MARKERS[k],
-            ls="-",
-            label=name,
-        )
-    between = [f"{a} to {b - 1}" for a, b in zip(edges[1:-2], edges[2:-1])]
-    ax.set_xticks(range(len(edges) - 1), [f"under {edges[1]}", *between, f"{edges[-2]} and more"])
-    ax.set(xlabel="tokens in the sentence", ylabel="accuracy", ylim=(0.5, 0.95))
-    ax.legend()
+def _box(ax, x, y, text, colour, width=0.84):
+    face = (*matplotlib.colors.to_rgb(colour), 0.3)
+    ax.add_patch(matplotlib.patches.Rectangle((x - width / 2, y - 0.25), width, 0.5, facecolor=face, edgecolor="black"))
+    ax.text(x, y, text, ha="center", va="center", fontsize=8)
+
+
+def _arrow(ax, start, end):
+    ax.annotate("", xytext=start, xy=end, arrowprops={"arrowstyle": "->", "color": "black"})
+
+
+def ladder(record, arms, splits=0.2):
+    """A dot with its interval for each model: balanced accuracy over folds with overlapping training sets -> figure."""
+    fig, ax = use().subplots(figsize=(7.4, 3.4))
+    parts = [interval(record[name, "balanced"], splits=splits) for name in arms]
+    mean, y = np.array([part.mean for part in parts]), np.arange(len(arms))
+    error = [mean - [part.low for part in parts], [part.high for part in parts] - mean]
+    ax.errorbar(mean, y, xerr=error, fmt=MARKERS[0], color=COLOURS[0], capsize=3)
+    ax.set_yticks(y, arms)
+    ax.invert_yaxis()
+    ax.set_xlabel("balanced accuracy on films that were not trained on")
     return fig
 
 
-def accuracy_by_unit(values, kinds, units):
+def accuracy_by_unit(values, kinds, units, splits=0.1):
     """Accuracy with intervals: a row for each unit of text, a colour for each model -> figure.
 
     values(kind, unit) gives one accuracy a seed, or none where the pair was not measured; kinds {kind: its name}.
     """
     fig, ax = use().subplots(figsize=(7.2, 3.2))
     for k, (kind, name) in enumerate(kinds.items()):
-        measured = [(y, interval(values(kind, unit))) for y, unit in enumerate(units) if values(kind, unit)]
+        measured = [
+            (y, interval(values(kind, unit), splits=splits)) for y, unit in enumerate(units) if values(kind, unit)
+        ]
         mean = np.array([part.mean for _, part in measured])
         ax.errorbar(
             mean,

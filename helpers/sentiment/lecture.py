@@ -12,7 +12,6 @@ LECTURE = Lecture(
     },
     experiments={
         "sentiment-ladder": Experiment("experiments:ladder", "Does a recurrent network beat counting words?"),
-        "sentiment-order": Experiment("experiments:order", "What is the order of the words worth?"),
         "sentiment-padding": Experiment("experiments:padding", "What does it cost to read padding as if it were text?"),
         "sentiment-nsmc": Experiment(
             "experiments:korean", "Into which units should a Korean review be cut?", real=True
@@ -21,5 +20,9 @@ LECTURE = Lecture(
             "experiments:korean_folds", "How good is counting characters on Korean reviews?", real=True
         ),
     },
-    measures={"balanced": "balanced accuracy", "shuffled": "balanced accuracy, words shuffled"},
+    measures={
+        "balanced": "balanced accuracy",
+        "shuffled": "balanced accuracy, words shuffled",
+        "C": "strength of the linear head",
+    },
 )

@@ -15,6 +15,7 @@ from helpers.recurrent.encoder import Encoder, final, words
 
 READERS = {  # --model NAME: the encoder's settings and the pooling
     "bag": ({"cell": None}, "mean"),
+    "cnn": ({"cell": None}, "windows"),
     "rnn": ({"cell": "rnn"}, "concat"),
     "lstm": ({"cell": "lstm"}, "concat"),
     "bilstm": ({"cell": "lstm", "bidirectional": True}, "concat"),
@@ -70,9 +71,35 @@ class Reader(nn.Module):
         return torch.cat(parts, dim=1)
 
 
+class WindowReader(nn.Module):
+    """A convolutional classifier (Kim 2014): forward(ids (B, T)) -> logits (B,); padding changes nothing.
+
+    `filters` patterns of each width slide over the words; of each only the best match in the text is kept. A window
+    may begin at every word and runs over the text's end into zeros.
+    """
+
+    def __init__(self, encoder, widths=(3, 4, 5), filters=100, dropout=0.4):
+        super().__init__()
+        self.encoder = encoder  # without a cell: it embeds
+        self.windows = nn.ModuleList(nn.Conv1d(encoder.width, filters, width) for width in widths)
+        self.head = nn.Sequential(Dropout(dropout), nn.Linear(filters * len(widths), 1))
+        self.register_buffer("balance", torch.ones(2))
+
+    def forward(self, ids):
+        real = words(ids) != PAD  # (B, T)
+        x = self.encoder(ids, real.sum(dim=1))[0] * real[..., None]  # (B, T, E)
+        found = []
+        for conv in self.windows:
+            h = conv(F.pad(x.transpose(1, 2), (0, conv.kernel_size[0] - 1))).relu()  # (B, filters, T)
+            found.append((h * real[:, None]).amax(dim=2))  # after relu the least is 0
+        return self.head(torch.cat(found, dim=1)).squeeze(1)
+
+
 def build_reader(kind, size):
-    """A new, untrained Reader of one of the kinds in READERS for a vocabulary of `size`."""
+    """A new, untrained reader of one of the kinds in READERS for a vocabulary of `size`."""
     settings, pooling = READERS[kind]
+    if pooling == "windows":
+        return WindowReader(Encoder(size, **settings))
     return Reader(Encoder(size, **settings), pooling)
 
 

@@ -121,7 +121,7 @@ def _train_reader(kind, size, rows, labels, split, *, seed, epochs, pretrain_epo
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = build_reader(kind, size)
-        language = LanguageModel(model.encoder)
+        language = LanguageModel(model.encoder) if pretrain_epochs else None
     share = torch.tensor([np.mean(labels[train_rows] == k) for k in (0, 1)])
     model.balance.copy_(1 / (2 * share))  # both classes weigh the same
     y = torch.from_numpy(labels)

@@ -5,7 +5,7 @@ from html.parser import HTMLParser
 import matplotlib
 import numpy as np
 
-from helpers.course.claims import proportion
+from helpers.course.claims import interval
 from helpers.sentiment import figures
 
 matplotlib.use("Agg")
@@ -33,23 +33,21 @@ def test_marked_text_shows_each_score_and_brings_no_element_of_its_own(trained):
     assert all(f"{100 * score:.0f}" in shown for score in scores)  # not by colour alone
 
 
-def test_the_ladder_has_two_dots_a_model():
-    record = {(arm, what): [0.6, 0.8 - 0.2 * (what == "shuffled")] for arm in "ab" for what in ("balanced", "shuffled")}
+def test_the_ladder_has_a_dot_a_model_and_the_wide_interval_of_overlapping_folds():
+    record = {("a", "balanced"): [0.6, 0.8], ("b", "balanced"): [0.5, 0.6]}
     (ax,) = figures.ladder(record, ["a", "b"]).axes
-    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["in order", "words shuffled"]
     assert [text.get_text() for text in ax.get_yticklabels()] == ["a", "b"]
-    assert np.allclose([dots[0].get_xdata() for dots in ax.containers], [[0.7, 0.7], [0.6, 0.6]])
+    (dots,) = ax.containers
+    assert np.allclose(dots[0].get_xdata(), [0.7, 0.55])
+    known = interval([0.6, 0.8], splits=0.2)
+    assert np.allclose(dots[2][0].get_segments()[0][:, 0], [known.low, known.high])
 
 
-def test_accuracy_by_length_stands_over_its_own_length():
-    found = {"one": [(0, 5, 0.5, 10), (5, 9, 1.0, 4), (9, 99, 0.0, 2)], "two": [(5, 9, 0.75, 4)]}  # no short text
-    (ax,) = figures.accuracy_by_length(found, (0, 5, 9, 99)).axes
-    assert [text.get_text() for text in ax.get_xticklabels()] == ["under 5", "5 to 8", "9 and more"]
-    one, two = ax.containers
-    assert one[0].get_xdata().tolist() == [0, 1, 2] and one[0].get_ydata().tolist() == [0.5, 1.0, 0.0]
-    assert two[0].get_xdata().tolist() == [1.06] and two[0].get_ydata().tolist() == [0.75]
-    known, (bars,) = proportion(3, 4), two[2]
-    assert np.allclose(bars.get_segments()[0][:, 1], [known.low, known.high])
+def test_the_three_networks_are_drawn_and_only_two_of_them_have_states():
+    axes = figures.readers().axes
+    assert [ax.get_title() for ax in axes] == ["bag of embeddings", "RNN", "LSTM"]
+    states = [sum(text.get_text().startswith("state") for text in ax.texts) for ax in axes]
+    assert states == [0, 3, 3]
 
 
 def test_a_unit_that_was_not_measured_has_no_dot():
