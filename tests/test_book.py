@@ -169,9 +169,10 @@ def test_no_style_sheet_or_script_names_another_site(book):
 
 
 def lectures(book):
+    """The lectures' pages; an appendix has no exercises, and few words of its own."""
     names = sorted(path.relative_to(book).as_posix() for path in (book / "notebooks").glob("*.html"))
     assert names
-    return names
+    return [name for name in names if not name.startswith("notebooks/appendix_")]
 
 
 def test_solutions_are_folded_and_holes_are_holes(book):
