@@ -230,7 +230,12 @@ def test_one_setting_turns_the_buttons_on(tmp_path):
     for name in ("book", "results"):
         shutil.copytree(ROOT / name, tmp_path / name)
     (tmp_path / "notebooks").mkdir()
-    for name in ("CONTRIBUTING.md", "notebooks/06_transfer_learning.ipynb", "notebooks/07_image_augmentation.ipynb"):
+    for name in (
+        "CONTRIBUTING.md",
+        "notebooks/06_transfer_learning.ipynb",
+        "notebooks/07_image_augmentation.ipynb",
+        "notebooks/appendix_08b_yolo.ipynb",
+    ):
         shutil.copy(ROOT / name, tmp_path / name)
     config = (ROOT / "_config.yml").read_text(encoding="utf-8")
     named = config.replace('repository: {url: ""', 'repository: {url: "https://github.com/someone/book"')
