@@ -7,7 +7,7 @@ LECTURE = Lecture(
         "07_image_augmentation": Page(
             "Which changes to a picture help, and which ones hurt?",
             "이미지 증강",
-            "A strong augmentation needs a longer budget",
+            "TrivialAugment needs a longer budget on rendered leaves",
         )
     },
     experiments={

@@ -205,11 +205,11 @@ def learn(init, length, lr, epochs, seed=0, n=5000, hidden=32, batch=50, clip=1.
             loss = (model(x[rows]) - y[rows]).square().mean()
             optimizer.zero_grad()
             loss.backward()
-            long += nn.utils.clip_grad_norm_(model.parameters(), clip).item() > clip
+            long = long + (nn.utils.clip_grad_norm_(model.parameters(), clip) > clip)  # a tensor: no step waits
             optimizer.step()
         with torch.no_grad():
             shares.append((model(valid_x) - valid_y).square().mean().item() / ADDING_BASELINE)
-        clipped.append(long / math.ceil(n / batch))
+        clipped.append(float(long) / math.ceil(n / batch))
         if shares[-1] <= stop:
             break
     return {"share": shares, "clipped": clipped}

@@ -24,6 +24,7 @@ from helpers.data import scenes
 from helpers.yolo.average_precision import evaluate
 from helpers.yolo.boxes import giou, iou, xyxy_to_cxcywh
 from helpers.yolo.detect import postprocess
+from helpers.yolo.experiments import place
 from helpers.yolo.heads import features
 
 STRIDE, CLASSES, TYPICAL = 8, 10, 24.0  # pixels a cell; digits; a box whose two size outputs are 0 has this side
@@ -190,16 +191,7 @@ def score(model, data):
     found = [one for images in data[0].split(64) for one in model.detect(images)]
     truths = [{"boxes": b[k >= 0], "labels": k[k >= 0]} for b, k in zip(data[1], data[2])]
     result = evaluate(found, truths)
-    any_digit = [
-        [one | {"labels": torch.zeros_like(one["labels"])} for one in images] for images in (distinct(found), truths)
-    ]
-    return {"map50": result.ap(0.5), "map": result.ap(), "place": evaluate(*any_digit).ap(0.5)}
-
-
-def distinct(found, limit=0.5):
-    """Detections without doubles of different classes."""
-    kept = [nms(one["boxes"], one["scores"], limit) for one in found]
-    return [{key: value[k] for key, value in one.items()} for one, k in zip(found, kept)]
+    return {"map50": result.ap(0.5), "map": result.ap(), "place": place(found, truths, limit=0.5)}
 
 
 DETECTORS = {"one stage": OneStage, "two stages": TwoStages}

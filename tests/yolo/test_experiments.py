@@ -108,6 +108,16 @@ def test_recorded_command_on_a_tiny_scale(tmp_path, name):
     assert all(0 <= record[arm, "map50"][0] <= 1 for arm in arms(name, "tiny"))
 
 
+def test_any_digit_keeps_the_best_of_a_pile():
+    one = {
+        "boxes": torch.tensor([[0.0, 0, 9, 9], [0, 0, 9, 8], [20, 20, 29, 29]]),
+        "scores": torch.tensor([0.5, 0.9, 0.1]),
+        "labels": torch.tensor([1, 2, 3]),
+    }
+    [kept] = experiments.any_digit([one], 0.5)
+    assert torch.allclose(kept["scores"], torch.tensor([0.9, 0.1])) and kept["labels"].tolist() == [0, 0]
+
+
 def test_any_digit_looks_at_places_alone(scenes):
     truths = scenes.truths()
     wrong = [

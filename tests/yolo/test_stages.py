@@ -4,7 +4,6 @@ import json
 
 import pytest
 import torch
-import torchvision
 from typer.testing import CliRunner
 
 from helpers.__main__ import app
@@ -89,18 +88,6 @@ def test_both_learn_eight_scenes_by_heart(kind):
     torch.manual_seed(0)
     model = stages.train(stages.DETECTORS[kind](), data, epochs=100, lr=0.003, seed=0, batch_size=4)
     assert stages.score(model, data)["place"] > 0.6  # untrained it is near 0
-
-
-def test_distinct_keeps_the_best_of_a_pile():
-    found = [
-        {
-            "boxes": torch.tensor([[0.0, 0, 9, 9], [0, 0, 9, 8], [20, 20, 29, 29]]),
-            "scores": torch.tensor([0.5, 0.9, 0.1]),
-        }
-    ]
-    [one] = stages.distinct([found[0] | {"labels": torch.tensor([1, 2, 3])}])
-    keep = torchvision.ops.nms(found[0]["boxes"], found[0]["scores"], 0.5)
-    assert torch.equal(one["labels"], torch.tensor([1, 2, 3])[keep]) and one["labels"].tolist() == [2, 3]
 
 
 def test_recorded_command_on_a_tiny_scale(tmp_path):
