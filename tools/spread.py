@@ -15,7 +15,6 @@ import json
 import os
 import platform
 import re
-import subprocess
 import sys
 import zlib
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -29,11 +28,8 @@ from helpers.course.files import write_atomically
 from helpers.course.kernel import BOOK, execute
 from tools.elsewhere import ONE, ROOT, SETTINGS
 
-DISTURBED = (1,)  # seeds of rounding
+DISTURBED = (1, 2, 3)  # seeds of rounding
 TOO_WIDE = 10  # a tolerance that many times as large as the spread is blind
-# Outputs of the same code that another machine stored: where they are known, they count. Not for lectures whose code
-# has changed its random numbers since.
-EARLIER: dict[str, str] = {}
 MARGIN = 2  # a tolerance that is suggested: so many times the spread, as not all machines have been seen
 FOLDER = ROOT / "results" / "spread"
 ROOM = ROOT / "_build" / "spread"
@@ -125,29 +121,14 @@ def measure(paths, workers=None):
                 yield path, record(path, names)
 
 
-def earlier(path):
-    """{name of a run: {source of a cell: its outputs}}: what another machine stored (`EARLIER`), from git's history."""
-    revision = EARLIER.get(path.stem)
-    if revision is None:
-        return {}
-    command = ["git", "show", f"{revision}:notebooks/{path.name}"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    if done.returncode:
-        print(f"{path.name}: {revision} is not in this clone's history, what it stored is left out", file=sys.stderr)
-        return {}
-    cells = nbformat.reads(done.stdout, 4).cells
-    return {f"stored in {revision}": {cell.source: cell.outputs for cell in cells if cell.cell_type == "code"}}
-
-
 def record(path, names):
     """The record of a notebook from its runs under the settings `names`; written to results/spread."""
-    stored, others = nbformat.read(path, 4), earlier(path)
+    stored = nbformat.read(path, 4)
     notebooks = {"stored": stored} | {name: nbformat.read(one_run(path, name), 4) for name in names}
     cells = {}
     for place, cell in enumerate(stored.cells):
         if cell.cell_type == "code":
             outputs = {run: nb.cells[place].outputs for run, nb in notebooks.items()}
-            outputs |= {run: known[cell.source] for run, known in others.items() if cell.source in known}
             entry = of_cell({run: parts(shown) for run, shown in outputs.items()})
             if entry:
                 cells[str(place)] = entry
@@ -157,7 +138,7 @@ def record(path, names):
         "date": datetime.date.today().isoformat(),
         "machine": f"{platform.system()} {platform.machine()}",
         "versions": versions(),
-        "runs": [*notebooks, *others],
+        "runs": list(notebooks),
         "cells": cells,
     }
     write_atomically(FOLDER / f"{path.stem}.json", (json.dumps(made, indent=1, ensure_ascii=False) + "\n").encode())

@@ -164,11 +164,28 @@ def _down(c, d):
     return nn.Sequential(nn.Conv2d(c, d, 3, 2, 1, bias=False), nn.BatchNorm2d(d), nn.ReLU())
 
 
-def by_colour(width=12):
-    """The control of `Segmenter`: kernels of one pixel, so each pixel is named by its own colour alone."""
-    return nn.Sequential(
-        nn.Conv2d(3, width, 1), nn.ReLU(), nn.Conv2d(width, width, 1), nn.ReLU(), nn.Conv2d(width, len(PIXELS), 1)
-    )
+class ByColour:
+    """The control of `Segmenter`: names each pixel by its own colour alone, from a table of colours.
+
+    A table has `bins` steps for each of red, green and blue; a colour gets the class with the most training pixels,
+    a background pixel counting `weight`. images (N, 3, H, W) in 0..1, classes (N, H, W); called with images it gives
+    classes.
+    """
+
+    def __init__(self, images, classes, weight=1.0, bins=16):
+        self.bins = bins
+        place = self.colours(images) * len(PIXELS) + classes
+        counts = torch.bincount(place.flatten(), minlength=bins**3 * len(PIXELS)).view(-1, len(PIXELS)).double()
+        counts[:, 0] *= weight
+        self.table = counts.argmax(1)  # (bins^3,); a colour that was never seen is background
+
+    def colours(self, images):
+        """(N, H, W): the number of the colour of each pixel."""
+        red, green, blue = (images * self.bins).long().clamp(max=self.bins - 1).unbind(1)
+        return (red * self.bins + green) * self.bins + blue
+
+    def __call__(self, images):
+        return self.table[self.colours(images)]
 
 
 def class_iou(found, truth, classes=3):
