@@ -154,7 +154,7 @@ def pytest_collect_file(file_path, parent):
     return [File.from_parent(parent, path=file_path) if nbp and type(node) is nbp.IPyNbFile else node for node in found]
 
 
-LONGEST = ("test_book.py", "08b_yolo.ipynb")  # files that take a worker many minutes
+LONGEST = ("test_scale.py", "08b_yolo.ipynb", "test_book.py")  # files that take a worker many minutes
 
 
 def pytest_collection_modifyitems(items):

@@ -351,19 +351,22 @@ AXE = """async ([where, only]) => {
 COLOURS = {"runOnly": ["color-contrast", "link-in-text-block"]}
 SHAPES = {"rules": {name: {"enabled": False} for name in COLOURS["runOnly"]}}
 AROUND = {"exclude": [".bd-article"]}  # what a telephone shows otherwise: the article has the same colours at any width
-# Code has thousands of coloured words in a dozen colours: one word of each colour stays coloured, and axe needs
-# seconds instead of minutes. Same classes all the way up are the same colours, in both modes.
+# Code has thousands of coloured words in a dozen colours, a table hundreds of rows alike: one word of each colour stays
+# coloured and three rows stay, and axe needs seconds instead of minutes. Same classes all the way up are the same
+# colours, in both modes. How wide the whole page is was looked at before.
 THIN = """() => { const seen = new Set();
+    document.querySelectorAll('.bd-article tbody').forEach(body => { const kinds = {};
+        for (const row of [...body.rows]) {
+            const kind = [...row.cells].map(c => c.className + !!c.querySelector('a')).join();
+            if ((kinds[kind] = (kinds[kind] ?? 0) + 1) > 3) row.remove(); } });
     for (const word of document.querySelectorAll('pre span[class]')) {
         const key = []; for (let e = word; e && e.tagName !== 'ARTICLE'; e = e.parentElement) key.push(e.className);
         if (seen.has(key.join('|'))) word.replaceWith(...word.childNodes); else seen.add(key.join('|')); }
     document.querySelectorAll('pre').forEach(pre => pre.normalize()); }"""
 # The colours of a page still take most of the time, so they are looked at once in each mode.
 LOOKS = {
-    ("light", 1400): [(None, {})],
-    ("light", 375): [(None, SHAPES), (AROUND, COLOURS)],
-    ("dark", 1400): [(None, COLOURS)],
-    ("dark", 375): [(AROUND, COLOURS)],
+    375: {"light": [(None, SHAPES), (AROUND, COLOURS)], "dark": [(AROUND, COLOURS)]},
+    1400: {"dark": [(None, COLOURS)], "light": [(None, {})]},
 }
 OPEN = "() => document.querySelectorAll('details').forEach(d => d.open = true)"
 
@@ -372,42 +375,55 @@ SCROLLS = """() => [...document.querySelectorAll('pre, .cell_output > .output')]
     e => e.scrollWidth <= e.clientWidth || e.tabIndex === 0)"""
 
 
-def settle(page):
-    """Wait until mathematics is set and what scrolls is open to the keyboard: the theme looks some 0.3 s after the
-    window has a new width, on a busy machine later, scroll.js whenever a box has one. If neither does, axe says so."""
+def written(page):
+    """Wait until mathematics is set, and the letters are there."""
     page.evaluate("async () => { if (window.MathJax?.startup) await MathJax.startup.promise; }")
     page.evaluate("() => document.fonts.ready.then(() => true)")
+
+
+def settle(page):
+    """Wait until what scrolls is open to the keyboard: the theme looks some 0.3 s after the window has a new width, on
+    a busy machine later, scroll.js whenever a box has one. If neither does, axe says so."""
+    written(page)
     page.wait_for_timeout(400)
     calm = 0  # looks in a row that found it done
     for _ in range(300):  # its timer starts anew whenever the page changes
         calm = calm + 1 if page.evaluate(SCROLLS) else 0
-        if calm == 5:
+        if calm == 4:
             break
-        page.wait_for_timeout(100)
+        page.wait_for_timeout(50 if calm else 100)
 
 
 def looked_at(page, address, script):
     """What is wrong with one page, in both colour modes and on a desk and a telephone."""
     found = []
+    page.emulate_media(color_scheme="light")
+    page.set_viewport_size({"width": 1400, "height": 900})
     page.goto(address)
-    page.wait_for_load_state("networkidle")
     page.evaluate(script)
     page.evaluate(OPEN)
+    page.add_style_tag(content="* { transition: none !important }")  # a colour on its way would be measured
+    written(page)
+    for width in (1400, 375):  # whole, before it is thinned out
+        page.set_viewport_size({"width": width, "height": 900})
+        wide = page.evaluate("document.scrollingElement.scrollWidth")
+        found += [f"at {width} px: {wide} px wide"] if wide > width else []
+    if math := page.evaluate("document.querySelectorAll('mjx-merror').length"):
+        found.append(f"{math} equations that MathJax cannot read")
     page.evaluate(THIN)
-    for mode in ("light", "dark"):
-        page.emulate_media(color_scheme=mode)
-        for width in (1400, 375):
-            page.set_viewport_size({"width": width, "height": 900})
-            settle(page)
+    for width, modes in LOOKS.items():
+        page.set_viewport_size({"width": width, "height": 900})
+        settle(page)
+        for mode, looks in modes.items():
+            page.emulate_media(color_scheme=mode)
             look = f"{mode} at {width} px"
-            shown = page.evaluate("document.documentElement.dataset.theme")
-            for where_and_only in LOOKS[mode, width]:
-                found += [f"{look}: {line}" for line in page.evaluate(AXE, where_and_only)]
+            for _ in range(30):  # the theme follows the system a moment later
+                if (shown := page.evaluate("document.documentElement.dataset.theme")) == mode:
+                    break
+                page.wait_for_timeout(100)
             found += [f"{look}: the page is {shown}"] if shown != mode else []
-            wide = page.evaluate("document.scrollingElement.scrollWidth")
-            found += [f"{look}: {wide} px wide"] if wide > width else []
-            if math := page.evaluate("document.querySelectorAll('mjx-merror').length"):
-                found.append(f"{look}: {math} equations that MathJax cannot read")
+            for where_and_only in looks:
+                found += [f"{look}: {line}" for line in page.evaluate(AXE, where_and_only)]
     return found
 
 

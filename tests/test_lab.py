@@ -1,7 +1,7 @@
 """The study desk: JupyterLab as `make lab` starts it, its first page, and lectures run and played with in a browser.
 
-By default the fastest lecture with a slider is run; COURSE_LAB=all (`make lab-test`) runs all of them, COURSE_LAB=NAME
-those whose name holds NAME.
+By default the fastest lecture with a slider is run, at scale tiny: the numbers are nbval's, this looks at the desk.
+COURSE_LAB=all (`make lab-test`) runs all of them as a reader would, COURSE_LAB=NAME those whose name holds NAME.
 """
 
 import json
@@ -77,7 +77,7 @@ def lab(tmp_path_factory):
         "PYTHONPATH": str(ROOT),
         "JUPYTER_DATA_DIR": str(home / "data"),
         "JUPYTER_RUNTIME_DIR": str(home / "run"),
-        "COURSE_SCALE": "small",
+        "COURSE_SCALE": "small" if os.environ.get("COURSE_LAB") else "tiny",
         "DLM_CACHE": cache(),
     }
     log = (desk / "log").open("w")

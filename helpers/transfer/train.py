@@ -1,6 +1,8 @@
 """Strategies of transfer learning: what is trained, from which head, for how long."""
 
+import numpy as np
 import torch
+from scipy.optimize import minimize
 from torch import nn
 from torch.nn import functional as F
 
@@ -46,33 +48,27 @@ def linear_probe(x, y, classes, l2=1e-2):
 
     minimise  1/n sum_i CE(W z_i + b, y_i) + l2/2 |W|^2,   z = (x - mean) / s,   W (classes, D), b (classes,)
 
-    by L-BFGS in double precision. The mean is one per feature; s, the deviation of all features together, is
+    by SciPy's L-BFGS in double precision. The mean is one per feature; s, the deviation of all features together, is
     a single number: dividing each feature by its own would blow up those that hardly vary. The optimum is
     that of scikit-learn's LogisticRegression(C=1/(n l2)) on z. Returns (W, b) for x itself, in float32.
     """
     x = x.double()
     mean, s = x.mean(0), x.std()
     z = (x - mean) / s
-    w = torch.zeros(classes, x.shape[1], dtype=torch.float64, device=x.device, requires_grad=True)
-    b = torch.zeros(classes, dtype=torch.float64, device=x.device, requires_grad=True)
-    solver = torch.optim.LBFGS(
-        [w, b],
-        max_iter=500,
-        tolerance_grad=1e-7,
-        tolerance_change=1e-12,
-        history_size=20,
-        line_search_fn="strong_wolfe",
-    )
 
-    def objective():
-        solver.zero_grad()
+    @torch.enable_grad()
+    def objective(flat):  # (classes D + classes,) float64 -> the loss and its gradient
+        both = torch.from_numpy(flat).to(x.device).requires_grad_()
+        w, b = both[:-classes].view(classes, -1), both[-classes:]
         loss = F.cross_entropy(z @ w.T + b, y) + l2 / 2 * w.square().sum()
         loss.backward()
-        return loss
+        return loss.item(), both.grad.cpu().numpy()
 
-    solver.step(objective)
-    with torch.no_grad():  # W z + b = (W/s) x + (b - W mean/s)
-        return (w / s).float(), (b - w @ mean / s).float()
+    settings = {"maxiter": 1000, "maxcor": 20, "gtol": 1e-7, "ftol": 1e-15}
+    found = minimize(objective, np.zeros(classes * (x.shape[1] + 1)), jac=True, method="L-BFGS-B", options=settings)
+    both = torch.from_numpy(found.x).to(x.device)
+    w, b = both[:-classes].view(classes, -1), both[-classes:]
+    return (w / s).float(), (b - w @ mean / s).float()  # W z + b = (W/s) x + (b - W mean/s)
 
 
 def probe(model, train, **kw):
