@@ -1,14 +1,13 @@
 """Training an autoencoder for long: its error by epoch, beside PCA's, for `helpers.course.experiments`.
 
-The network may stop where the error on validation pictures is lowest, and the same pictures choose its learning rate.
-The test error is recorded along the way, to be drawn; nothing is chosen by it.
+Each learning rate is an arm. The network stops where the error on validation pictures is lowest, and the same pictures
+choose the rate (`chosen`). The test error is recorded along the way, to be drawn; nothing is chosen by it.
 """
 
 from functools import lru_cache, partial
 
 import torch
 
-from helpers.course.choice import choose
 from helpers.embedding import autoencoder
 from helpers.embedding.scores import pca, squared_error
 from helpers.embedding.train import fit_images, splits
@@ -33,8 +32,11 @@ def errors(reconstruct, parts):
     return {part: squared_error(x, reconstruct(x)).mean().item() for part, x in parts.items()}
 
 
-def trained(k, rate, epochs, parts, seed):
-    """A dense autoencoder of `k` latent dimensions: {part: [error at each of `epochs_looked_at`]}."""
+def trained(k, rate, epochs, patience, parts, seed):
+    """A dense autoencoder of `k` latent dimensions: {part: [error at each of `epochs_looked_at`]}.
+
+    It stops early, after `patience` epochs without a lower validation error.
+    """
     torch.manual_seed(seed)
     model = autoencoder.build("dense", parts["train"].shape[1:], k)
     looks, found = set(epochs_looked_at(epochs)), {part: [] for part in parts}
@@ -43,44 +45,55 @@ def trained(k, rate, epochs, parts, seed):
         if epoch in looks:
             for part, error in errors(partial(autoencoder.reconstruct, model), parts).items():
                 found[part].append(error)
+            return {"valid_error": found["valid"][-1]}
 
-    fit_images(model, parts["train"], epochs=epochs, batch_size=64, lr=rate, seed=seed, judge=judge)
+    settings = {"judge": judge, "monitor": "valid_error", "mode": "min", "patience": patience}
+    fit_images(model, parts["train"], epochs=epochs, batch_size=64, lr=rate, seed=seed, **settings)
     return found
 
 
 def stopped(curves, epochs):
     """(index, epoch) where the validation error is lowest; of equals the first."""
-    best = min(range(len(epochs)), key=lambda i: curves["valid"][i])
+    best = min(range(len(curves["valid"])), key=lambda i: curves["valid"][i])
     return best, epochs[best]
 
 
-def _curve(kind, k, rates, epochs, count, seed):
+def _pca(k, count, seed):
     parts = digits(count, seed)
-    if kind == "pca":
-        model = pca(parts["train"], k)
-        found = errors(lambda x: model.decode(model.encode(x)).view_as(x), parts)
-        return {"error": found["test"], "train error": found["train"]}
-    grid, looks = {f"{rate:g}": rate for rate in rates}, epochs_looked_at(epochs)
-    choice = choose(
-        grid, lambda rate: trained(k, rate, epochs, parts, seed), lambda curves: min(curves["valid"]), larger=False
-    )
-    curves = choice.model
+    model = pca(parts["train"], k)
+    found = errors(lambda x: model.decode(model.encode(x)).view_as(x), parts)
+    return {"error": found["test"], "train error": found["train"]}
+
+
+def _curve(k, rate, epochs, patience, count, seed):
+    curves = trained(k, rate, epochs, patience, digits(count, seed), seed)
+    looks = epochs_looked_at(epochs)[: len(curves["valid"])]
     best, epoch = stopped(curves, looks)
     return {
         "error": curves["test"][best],
         "train error": curves["train"][best],
+        "valid error": curves["valid"][best],
         "stopped at": epoch,
         "last": curves["test"][-1],
-        "rate": grid[choice.name],
         "epochs": looks,
     } | {f"{part} curve": curves[part] for part in PARTS}
 
 
+def chosen(record, k=64):
+    """For each seed the arm of the rate with the lowest validation error, from the record `autoencoder-curve`."""
+    arms = [arm for arm in record["arms"] if arm.startswith(f"dense {k},")]
+    by_seed = zip(*(record[arm, "valid error"] for arm in arms))
+    return [min(zip(errors, arms))[1] for errors in by_seed]
+
+
 def curves(scale):
     """Dense autoencoders against PCA at the same number of latent dimensions, 64 at `small`; digits of 28 x 28."""
-    widths, rates, epochs, count = {
-        "tiny": ((8,), (3e-3,), 2, 200),
-        "small": ((64,), (3e-4, 1e-3, 3e-3), 150, 4000),
-        "full": ((8, 16, 32, 64), (3e-4, 1e-3, 3e-3), 1000, 4000),
+    widths, rates, epochs, patience, count = {
+        "tiny": ((8,), (3e-3,), 2, 2, 200),
+        "small": ((64,), (1e-4, 3e-4, 1e-3), 600, 50, 4000),
+        "full": ((8, 16, 32, 64), (1e-4, 3e-4, 1e-3, 3e-3), 2000, 200, 4000),
     }[scale]
-    return {f"{kind} {k}": partial(_curve, kind, k, rates, epochs, count) for k in widths for kind in ("dense", "pca")}
+    settings = epochs, patience, count
+    return {f"dense {k}, rate {rate:g}": partial(_curve, k, rate, *settings) for k in widths for rate in rates} | {
+        f"pca {k}": partial(_pca, k, count) for k in widths
+    }

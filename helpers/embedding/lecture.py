@@ -32,7 +32,7 @@ LECTURE = Lecture(
         "stopped at": "epoch where the validation error is lowest",
         "last": "test error after the last epoch",
         "train error": "reconstruction error, training pictures",
-        "rate": "learning rate chosen",
+        "valid error": "reconstruction error, validation pictures",
         "auc turned": "AUC, turned digits",
         "auc patches": "AUC, patches",
         "memory_mb": "memory, MB",
