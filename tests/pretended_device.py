@@ -44,12 +44,18 @@ def _label(x, on):
 
 def _tensors(*things):
     found = []
+    _collect(things, found)
+    return found
+
+
+def _collect(things, found):
     for x in things:
         if isinstance(x, torch.Tensor):
             found.append(x)
-        elif isinstance(x, (list, tuple, dict)):
-            found += _tensors(*(x.values() if isinstance(x, dict) else x))
-    return found
+        elif isinstance(x, (list, tuple)):
+            _collect(x, found)
+        elif isinstance(x, dict):
+            _collect(x.values(), found)
 
 
 def _address(x):

@@ -94,7 +94,7 @@ def _head(head, statistics, rates, epochs, per_class, valid, test, seed):
 def heads(scale):
     """Every head with either batch norm, at 20 pictures a class."""
     rates, epochs, per_class, valid, test = {
-        "tiny": ((1e-4, 3e-4), 1, 1, 1, 1),
+        "tiny": ((3e-4,), 1, 1, 1, 1),
         "small": ((3e-4, 1e-3, 3e-3), 5, 20, 10, 15),
         "full": ((3e-5, 1e-4, 3e-4, 1e-3, 3e-3), 50, 20, 20, 60),
     }[scale]

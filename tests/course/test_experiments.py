@@ -197,7 +197,7 @@ def test_every_experiment_runs_on_its_tiny_scale(name, tmp_path):
 def test_several_processes_measure_the_same(tmp_path, monkeypatch):
     """Two processes at once, each with as many threads as this one: the same numbers."""
     monkeypatch.setattr(experiments.os, "cpu_count", lambda: 2 * torch.get_num_threads())
-    one, two = (run("transfer-resolution", 1, "tiny", tmp_path / str(jobs), jobs) for jobs in (1, 2))
+    one, two = (run("autoencoder-width", 1, "tiny", tmp_path / str(jobs), jobs) for jobs in (1, 2))
     assert [r | {"seconds": 0} for r in one["runs"]] == [r | {"seconds": 0} for r in two["runs"]]
     assert two["jobs"] == 2
 

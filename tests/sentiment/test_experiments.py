@@ -116,15 +116,15 @@ def test_each_review_is_tested_once_by_a_model_that_does_not_know_its_film(monke
 def test_korean_reviews_linear():
     """20,000 Naver reviews: runs of one to three characters, on films that the linear model was not trained on.
 
-    A single split says little: the ten of `sentiment-folds` differ by 0.03. Three of them are done again.
+    A single split says little: the ten of `sentiment-folds` differ by 0.03. One of them is done again.
     """
     if not NSMC.exists():
         pytest.skip("needs ../shared/data/nsmc/train.tsv (or DLM_SHARED)")
     table = load_tsv(NSMC, group="movie")
     assert len(table) == 20_000 and table.classes == ["0", "1"] and abs(table.labels.mean() - 0.5) < 0.01
     record, arm = Record("sentiment-folds"), study.korean_folds("small")["syllable+joined"]
-    again = [arm(fold) for fold in range(3)]
-    assert [row["accuracy"] for row in again] == pytest.approx(record["syllable+joined", "accuracy"][:3], abs=0.003)
+    again = [arm(0)]
+    assert [row["accuracy"] for row in again] == pytest.approx(record["syllable+joined", "accuracy"][:1], abs=0.003)
     sizes, right = (np.array(record["syllable+joined", name]) for name in ("n", "accuracy"))
     assert sizes.sum() == len(table) and sizes @ right / len(table) >= 0.85
 
