@@ -146,21 +146,30 @@ def _draws_now(func, args, kwargs):
     return values.get("train", values.get("training")) is not False and share != 0
 
 
+def watch(refused):
+    """A function of (operation, args, kwargs) that raises for a draw which does not agree, and notes it in a list."""
+
+    def look(func, args, kwargs):
+        if _can_draw(func) and _draws_now(func, args, kwargs):
+            refused.append(f"{func._schema.name} {WHY}")
+            raise RuntimeError(refused[-1])
+
+    return look
+
+
 class _Agreeing(TorchDispatchMode):
-    def __init__(self):
+    def __init__(self, look):
         super().__init__()
-        self.refused = []
+        self.look = look
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        kwargs = kwargs or {}
-        if _can_draw(func) and _draws_now(func, args, kwargs):
-            self.refused.append(f"{func._schema.name} {WHY}")
-            raise RuntimeError(self.refused[-1])
-        return func(*args, **kwargs)
+        self.look(func, args, kwargs or {})
+        return func(*args, **(kwargs or {}))
 
 
 @contextmanager
 def agreeing():
     """In here what may draw other numbers on another computer raises RuntimeError; the list of all such is given."""
-    with _Agreeing() as mode:
-        yield mode.refused
+    refused = []
+    with _Agreeing(watch(refused)):
+        yield refused

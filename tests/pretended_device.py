@@ -10,11 +10,13 @@ CPU into a tensor on the device, copies between the two. Not seen: what a GPU co
 """
 
 from contextlib import contextmanager
+from functools import cache
 
 import torch
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
+HALF_IS_FAST = torch.ops.mkldnn._is_mkldnn_bf16_supported()
 DEVICE = torch.device("xpu", 0)  # a kind of device that no machine of ours has
 TO_ITS_FIRST = {"copy_", "set_", "index"}  # operations whose result is where their first tensor is
 MIXING = TO_ITS_FIRST | {"index_put_", "index_put", "_index_put_impl_"}
@@ -62,11 +64,25 @@ def _address(x):
     return x.untyped_storage().data_ptr() if torch._C._has_storage(x) else None
 
 
+@cache
+def _name(func):
+    return func._schema.name.partition("::")[2]
+
+
 class _Operations(TorchDispatchMode):
-    """Looks at what every operation gets, and labels what it makes."""
+    """Looks at what every operation gets, and labels what it makes; `look` sees each of them first."""
+
+    def __init__(self, look=None):
+        super().__init__()
+        self.look = look
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        name, given, kwargs = func._schema.name.partition("::")[2], _tensors(args, kwargs), kwargs or {}
+        kwargs = kwargs or {}
+        if self.look:
+            self.look(func, args, kwargs)
+        if not _labelled and not _Functions.inside:
+            return func(*args, **kwargs)
+        name, given = _name(func), _tensors(args, kwargs)
         places = [_address(x) for x in given]
         on = [place in _labelled for place in places]
         if any(on) and not all(on) and name not in MIXING:
@@ -78,8 +94,6 @@ class _Operations(TorchDispatchMode):
             raise RuntimeError("indices should be either on cpu or on the same device as the indexed tensor (cpu)")
         out = func(*args, **kwargs)
         where = (on[0] if name in TO_ITS_FIRST else any(on)) if given else _Functions.inside
-        if not where and not _labelled:
-            return out
         for x in _tensors(out):
             if _address(x) not in places:
                 _label(x, where)
@@ -126,25 +140,30 @@ class _Functions(TorchFunctionMode):
 
 
 @contextmanager
-def pretended():
-    """In here there is `DEVICE`."""
+def pretended(look=None, half=True):
+    """In here there is `DEVICE`.
+
+    look    a function of each operation, its args and kwargs, called before it runs: a second mode would cost every
+            operation as much again
+    half    it computes in 16 bits (`engine_on_it`), as a GPU does: without oneDNN where that cannot, which is slow
+    """
     real = torch._C.TensorBase.device.__get__
     torch.Tensor.device = property(lambda x: DEVICE if there(x) else real(x))
     # a GPU computes an LSTM in bf16; oneDNN does so on some processors only, PyTorch's own loops on all
-    own = torch.backends.mkldnn.flags(enabled=torch.ops.mkldnn._is_mkldnn_bf16_supported(), allow_tf32=False)
+    own = torch.backends.mkldnn.flags(enabled=HALF_IS_FAST or not half, allow_tf32=False)
     try:
-        with _Functions(), _Operations(), own:
+        with _Functions(), _Operations(look), own:
             yield
     finally:
         del torch.Tensor.device
         _labelled.clear()
 
 
-def engine_on_it(real):
-    """`training.engine`, which takes `DEVICE` for "auto" and 16 bits for its precision, as it would a GPU."""
+def engine_on_it(real, half=True):
+    """`training.engine`, which takes `DEVICE` for "auto" and, with `half`, 16 bits, as it would a GPU."""
 
     def engine(device="auto", precision="auto"):
-        acc = real("cpu", "no" if device == "cpu" else precision.replace("auto", "bf16"))
+        acc = real("cpu", "no" if device == "cpu" else precision.replace("auto", "bf16" if half else "no"))
         if device == "auto":
             acc.__class__ = type("Elsewhere", (type(acc),), {"device": DEVICE})
         return acc

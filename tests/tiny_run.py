@@ -2,8 +2,9 @@
 
 Every code cell runs as in a kernel, one after the other. Training goes to a pretended device, so a cell that would mix
 a GPU's tensors with the CPU's fails here, too (tests/pretended_device.py), and so does one that draws numbers which
-another computer may draw otherwise (tests/agreeing_draws.py). Exit status 1, and the traceback, where a cell or a
-widget in it raises; a cell with the tag raises-exception must raise.
+another computer may draw otherwise (tests/agreeing_draws.py). It computes in 16 bits where the processor is quick at
+that; tests/test_device.py does so everywhere. Exit status 1, and the traceback, where a cell or a widget in it raises;
+a cell with the tag raises-exception must raise.
 """
 
 import os
@@ -11,9 +12,9 @@ import sys
 from pathlib import Path
 
 import nbformat
-from agreeing_draws import agreeing
+from agreeing_draws import watch
 from IPython.core.interactiveshell import InteractiveShell
-from pretended_device import engine_on_it, pretended
+from pretended_device import HALF_IS_FAST, engine_on_it, pretended
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -38,7 +39,7 @@ def run(notebook: Path) -> int:
     real = devices.engine
     for module in [m for name, m in sys.modules.items() if name.startswith("helpers.")]:
         if vars(module).get("engine") is real:
-            module.engine = engine_on_it(real)
+            module.engine = engine_on_it(real, HALF_IS_FAST)
     shell, cells = Shell.instance(), nbformat.read(notebook, 4).cells
     os.chdir(notebook.parent)
     code = [(i, cell) for i, cell in enumerate(cells) if cell.cell_type == "code" and cell.source.strip()]
@@ -55,7 +56,8 @@ if __name__ == "__main__":
     os.environ |= {"COURSE_SCALE": "tiny", "MPLBACKEND": "agg", "DLM_PROGRESS": "0"}
     sys.path.insert(0, str(ROOT))
     notebook = Path(sys.argv[1]).resolve()
-    with pretended(), agreeing() as refused:
+    refused = []
+    with pretended(look=watch(refused), half=HALF_IS_FAST):
         ran = run(notebook)
     if refused:  # in a cell that was meant to raise something else, or that went on
         sys.exit(f"{notebook.name}: {refused[0]}")
