@@ -1,14 +1,15 @@
 """Panels of the book: what they answer in Chromium is what the helpers answer, by mouse and by keyboard, from a server
 and from a disk, with no request to anybody else.
 
-The book of this test has one page with all panels. The tests skip without Chromium.
+The book of this test has one page with all panels; `test_book.py` opens them in their lectures. Without Chromium the
+tests skip.
 """
 
+import base64
+import io
 import json
-import os
 import random
 import shutil
-import subprocess
 import sys
 import threading
 from functools import partial
@@ -20,8 +21,12 @@ import pytest
 import torch
 
 from helpers.data import film_reviews, split_groups
+from helpers.data.geometry import letterbox
 from helpers.sentiment import Classifier
 from helpers.sentiment.readers import deletions
+from helpers.yolo import train
+from helpers.yolo.detect import postprocess, to_image
+from helpers.yolo.scene_set import SceneSet
 
 ROOT = Path(__file__).parents[1]
 pytest.importorskip("jupyter_book", reason="the book extra is not installed")
@@ -29,7 +34,7 @@ sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 pytestmark = pytest.mark.skipif(not CHROMIUM, reason="no chromium here (Debian and Ubuntu: apt install chromium)")
 FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
-PANELS = {"sentiment": "09_sentiment"}  # and the lecture that has it
+PANELS = {"sentiment": "09_sentiment", "detector": "08b_yolo"}  # and the lecture that has it
 
 
 class Quiet(SimpleHTTPRequestHandler):
@@ -39,25 +44,26 @@ class Quiet(SimpleHTTPRequestHandler):
 
 @pytest.fixture(scope="module")
 def book(tmp_path_factory):
-    """The folder of a built book of one page, with every panel."""
-    if os.environ.get("DLM_PANELS"):
-        return Path(os.environ["DLM_PANELS"])
+    """The folder of a built book of one page, with every panel: the book's theme and look, without what takes long."""
+    from sphinx.application import Sphinx
+
     source = tmp_path_factory.mktemp("panels")
-    shutil.copytree(ROOT / "book" / "_ext", source / "book" / "_ext")
-    shutil.copytree(ROOT / "book" / "_static", source / "book" / "_static")
-    shutil.copy(ROOT / "book" / "references.bib", source / "book")
-    shutil.copytree(ROOT / "results", source / "results")  # the front page is drawn in every build
-    shutil.copy(ROOT / "_config.yml", source)
-    (source / "_toc.yml").write_text("format: jb-book\nroot: page\n")
     (source / "page.md").write_text("# Panels\n\n" + "".join(f"<!-- panel: {name} -->\n\n" for name in PANELS))
-    run = subprocess.run(
-        [sys.executable, "-c", "from jupyter_book.cli.main import main; main()", "build", str(source)],
-        capture_output=True,
-        text=True,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
-    )
-    assert run.returncode == 0, run.stdout[-2000:] + run.stderr[-2000:]
-    return source / "_build" / "html"
+    settings = {
+        "extensions": ["myst_parser", "bookpanels"],
+        "root_doc": "page",
+        "html_theme": "sphinx_book_theme",
+        "html_context": {"default_mode": "auto"},
+        "html_static_path": [str(ROOT / "book" / "_static")],
+        "html_css_files": ["custom.css"],
+        "html_favicon": str(ROOT / "book" / "_static" / "favicon.svg"),
+    }
+    sys.path.insert(0, str(ROOT / "book" / "_ext"))
+    app = Sphinx(source, None, source / "html", source / "trees", "html", settings, status=None, warningiserror=True)
+    app.build()
+    sys.path.remove(str(ROOT / "book" / "_ext"))
+    assert app.statuscode == 0
+    return source / "html"
 
 
 @pytest.fixture(scope="module")
@@ -129,7 +135,7 @@ def test_nothing_is_loaded_before_the_reader_asks_and_nothing_from_elsewhere(boo
 def test_a_panel_opens_from_a_disk_with_the_keyboard(book, fresh, name):
     page = fresh((book / "page.html").as_uri())
     box = panel(page, name, key="Enter")
-    assert box.get_by_role("status").first.inner_text()
+    assert box.locator(".dlm-said").inner_text()
     assert box.evaluate("box => box.contains(document.activeElement)"), "the focus is lost"
     assert all(url.startswith(("file:", "data:", "blob:")) for url in page.asked) and not page.faults
 
@@ -229,7 +235,7 @@ def test_reviews_get_the_scores_of_the_helper(site, fresh, classifiers):
 def test_a_review_is_typed_and_taken_from_the_samples(site, fresh, classifiers):
     page = fresh(site + "page.html")
     box = panel(page, "sentiment", key="Space")
-    area, line = box.get_by_role("textbox"), box.get_by_role("status").first
+    area, line = box.get_by_role("textbox"), box.locator(".dlm-said")
     for text in ("A wonderful film.", "Dreadful.", "Zzyzx"):
         area.press("Control+a")
         area.press_sequentially(text)
@@ -247,4 +253,116 @@ def test_a_review_is_typed_and_taken_from_the_samples(site, fresh, classifiers):
     for sample in box.locator(".dlm-row button").all():
         sample.click()
         assert area.input_value() == sample.inner_text() and "%" in line.inner_text()
+    assert not page.faults
+
+
+# ---------------------------------------------------------------- lecture 08
+
+
+@pytest.fixture(scope="module")
+def detector():
+    return train.load(ROOT / "checkpoints" / "yolo-scenes" / "model.safetensors")
+
+
+def pictures():
+    """100 test scenes, uint8 (3, H, W), four of ten scaled to other sizes and proportions."""
+    for k, image in enumerate(SceneSet(100, "test", 160, 11).images):
+        if k % 5 < 3:
+            yield image
+        else:
+            height, width = 60 + 7 * k % 350, 50 + 13 * k % 350
+            image = torch.nn.functional.interpolate(image[None].float(), (height, width), mode="bilinear")
+            yield image[0].round().byte()
+
+
+LOOK = """async given => {
+    const {look, detections} = await dlm.models.detector(), out = [];
+    const text = numbers => {  // as base64: a list would take Playwright a minute
+        const bytes = new Uint8Array(Float32Array.from(numbers).buffer), parts = [];
+        for (let k = 0; k < bytes.length; k += 8192) parts.push(String.fromCharCode(...bytes.subarray(k, k + 8192)));
+        return btoa(parts.join("")); };
+    for (const [w, h, rgb] of given) {
+        const picture = {w, h, rgb: Uint8Array.from(atob(rgb), letter => letter.charCodeAt(0))};
+        const began = performance.now(), said = look(picture), milliseconds = performance.now() - began;
+        out.push({milliseconds, all: text(said.flatMap(one => [...one.centre, ...one.size, ...one.scores])),
+            found: detections(said, picture, 0.3, 0.45).map(({box, score, label}) => ({box, score, label}))});
+    }
+    return out; }"""
+
+
+def test_pictures_get_the_boxes_of_the_helper(site, fresh, detector):
+    given = list(pictures())
+    assert len(given) == 100 and len({tuple(image.shape) for image in given}) > 20
+    page = fresh(site + "page.html")
+    panel(page, "detector")
+    packed = [[*image.shape[:0:-1], base64.b64encode(image.numpy().tobytes()).decode()] for image in given]
+    said = page.evaluate(LOOK, packed)
+    total = 0
+    for image, one in zip(given, said):
+        with torch.no_grad():
+            boxes, scores = detector.decode(detector(letterbox(image.float() / 255, *detector.size)[None]))
+        mine = np.frombuffer(base64.b64decode(one["all"]), np.float32).reshape(len(scores[0]), -1)
+        assert np.abs(boxes[0].numpy() - mine[:, :4]).max() < 1e-4  # as fractions of the network's input
+        assert np.abs(scores[0].numpy() - mine[:, 4:]).max() < 1e-4
+        wanted = postprocess(boxes[0] * 160, scores[0], 0.3, 0.45)
+        wanted = to_image(wanted, image.shape[1:], detector.size)
+        assert [found["label"] for found in one["found"]] == wanted["labels"].tolist()
+        total += len(wanted["labels"])
+        for found, box, score in zip(one["found"], wanted["boxes"], wanted["scores"]):
+            assert found["box"] == pytest.approx(box.tolist(), abs=1e-4 * max(image.shape[1:]))
+            assert found["score"] == pytest.approx(score.item(), abs=1e-4)
+    assert total > 300
+    assert min(one["milliseconds"] for one in said) < 300
+
+
+def png(width, height, **options):
+    from PIL import Image
+
+    file = io.BytesIO()
+    Image.new("RGB", (width, height), "grey").save(file, "PNG", **options)
+    return file.getvalue()
+
+
+def test_the_detector_by_mouse_and_by_keyboard(site, fresh, detector):
+    page = fresh(site + "page.html")
+    box = panel(page, "detector", key="Enter")
+    line, detail = box.locator(".dlm-said"), box.locator(".dlm-detail")
+    for k, image in enumerate(SceneSet(4, "test", 160, 7).images):
+        box.get_by_role("button", name=f"Test scene {k}").press("Space")
+        with torch.no_grad():
+            boxes, scores = detector.decode(detector(image[None].float() / 255))
+        wanted = postprocess(boxes[0], scores[0], 0.3, 0.45)
+        count = len(wanted["labels"])
+        assert line.inner_text().startswith(f"{count} box{'es' * (count > 1)}: {wanted['labels'][0]}, ")
+
+    before = int(line.inner_text().split()[0])
+    limit = box.get_by_label("NMS limit")
+    for _ in range(20):
+        limit.press("ArrowRight")
+    assert int(line.inner_text().split()[0]) > before and limit.input_value() == "1"
+    score = box.get_by_label("Score at least")
+    score.press("End")
+    assert int(line.inner_text().split()[0]) < 100 and score.input_value() == "0.95"
+    score.fill("0.3")
+
+    choice = box.get_by_role("group", name="Boxes").get_by_role("button")
+    choice.nth(1).press("Enter")
+    assert choice.nth(1).get_attribute("aria-pressed") == "true" and "with the anchor of" in detail.inner_text()
+    assert choice.nth(1).evaluate("button => button === document.activeElement"), "the focus is lost"
+    choice.nth(0).click()
+    first = detail.inner_text()
+    box.locator("canvas").click(position={"x": 3, "y": 3})  # no box there: the choice stays
+    assert detail.inner_text() == first and first.startswith(choice.nth(0).inner_text())
+
+    for name, data, says in (
+        ("words.txt", b"no picture", "is no picture that this browser can read"),
+        ("broken.png", png(40, 30)[:60], "is no picture that this browser can read"),
+        ("thread.png", png(1000, 2), "too narrow"),
+        ("grey.png", png(300, 200), "No box"),
+        ("large.png", png(4000, 1000), "No box"),
+        ("point.png", png(1, 1), ""),
+    ):
+        box.locator("input[type=file]").set_input_files({"name": name, "mimeType": "image/png", "buffer": data})
+        page.wait_for_timeout(600)
+        assert says in line.inner_text(), (name, line.inner_text())
     assert not page.faults

@@ -22,7 +22,10 @@ MARK = re.compile(r"\s*<!--\s*panel:\s*([\w-]+)\s*-->\s*")
 USED = re.compile(r'<div class="dlm-panel" data-panel="([\w-]+)"')
 
 # title, and the scripts in the order in which they are loaded, beside the panel's weights
-PANELS = {"sentiment": ("Your own review", ["weights.js", "sentiment.js", "sentiment-panel.js"])}
+PANELS = {
+    "sentiment": ("Your own review", ["weights.js", "sentiment.js", "sentiment-panel.js"]),
+    "detector": ("A picture of your own", ["weights.js", "network.js", "detector.js", "detector-panel.js"]),
+}
 
 
 def weights(name):
