@@ -22,6 +22,7 @@ import torch
 
 from helpers.data import film_reviews, split_groups
 from helpers.data.geometry import letterbox
+from helpers.data.leaves import render
 from helpers.sentiment import Classifier
 from helpers.sentiment.readers import deletions
 from helpers.yolo import train
@@ -34,7 +35,11 @@ sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 pytestmark = pytest.mark.skipif(not CHROMIUM, reason="no chromium here (Debian and Ubuntu: apt install chromium)")
 FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
-PANELS = {"sentiment": "09_sentiment", "detector": "08b_yolo"}  # and the lecture that has it
+PANELS = {
+    "sentiment": "09_sentiment",
+    "detector": "08b_yolo",
+    "augmentation": "07_image_augmentation",
+}  # and the lecture that has it
 
 
 class Quiet(SimpleHTTPRequestHandler):
@@ -366,3 +371,91 @@ def test_the_detector_by_mouse_and_by_keyboard(site, fresh, detector):
         page.wait_for_timeout(600)
         assert says in line.inner_text(), (name, line.inner_text())
     assert not page.faults
+
+
+# ---------------------------------------------------------------- lecture 07
+
+
+def ways(count):
+    """Random settings of the panel's controls, for pictures of 64 x 64, each change left out now and then."""
+    rng = random.Random(1)
+
+    def some(value, otherwise):
+        return value if rng.random() < 0.7 else otherwise
+
+    for _ in range(count):
+        height, width = some(rng.randint(16, 64), 64), some(rng.randint(16, 64), 64)
+        high, wide = some(rng.randint(1, height), 0), rng.randint(1, width)
+        yield {
+            "hflip": rng.random() < 0.5,
+            "vflip": rng.random() < 0.5,
+            "height": height,
+            "width": width,
+            "top": rng.randint(0, 64 - height),
+            "left": rng.randint(0, 64 - width),
+            "angle": some(rng.randint(-180, 180), 0),
+            "scale": some(rng.randint(10, 40) / 20, 1),
+            "brightness": some(rng.randint(0, 40) / 20, 1),
+            "contrast": some(rng.randint(0, 40) / 20, 1),
+            "saturation": some(rng.randint(0, 40) / 20, 1),
+            "hue": some(rng.randint(-50, 50) / 100, 0),
+            "erased": [rng.randint(0, height - high), rng.randint(0, width - wide), high, wide],
+        }
+
+
+def test_changed_pictures_have_the_numbers_of_the_helper_and_of_the_lines_shown(site, fresh):
+    page = fresh(site + "page.html")
+    panel(page, "augmentation")
+    names = ["Grape___Black_rot", "Tomato___Early_blight", "Apple___healthy", "Grape___healthy"]
+    leaves = [torch.from_numpy(render(name, k, size=64)).permute(2, 0, 1).contiguous() for k, name in enumerate(names)]
+    given = [[k % 4, how] for k, how in enumerate(ways(100))]
+    found = page.evaluate(
+        """async ([leaves, given]) => {
+            const {change, python} = await dlm.models.augmentation();
+            return given.map(([leaf, how]) => {
+                const data = Float64Array.from(leaves[leaf], value => value / 255);
+                const bytes = new Uint8Array(Float32Array.from(change({h: 64, w: 64, data}, how).data).buffer);
+                return [btoa(bytes.reduce((text, byte) => text + String.fromCharCode(byte), "")), python(how)]; });
+        }""",
+        [[leaf.flatten().tolist() for leaf in leaves], given],
+    )
+    for (leaf, how), (numbers, lines) in zip(given, found):
+        known = {"x": leaves[leaf][None] / 255}
+        exec(lines, known)
+        mine = np.frombuffer(base64.b64decode(numbers), np.float32).reshape(3, how["height"], how["width"])
+        assert np.abs(known["x"][0].numpy() - mine).max() < 1e-4, lines
+
+
+def test_every_slider_changes_the_picture_by_keyboard_and_by_mouse(site, fresh):
+    page = fresh(site + "page.html")
+    box = panel(page, "augmentation", key="Enter")
+    picture, code = box.locator("canvas").nth(1), box.locator(".dlm-code")
+    pixels = "canvas => canvas.toDataURL()"
+    nothing, at_rest = picture.evaluate(pixels), code.inner_text()
+    box.get_by_label("side kept").fill("0.6")  # so that the places of a crop matter, and of what is erased
+    box.get_by_role("group", name="Erase").get_by_label("side").fill("0.3")
+    for control in box.locator("input[type=range], input[type=checkbox]").all():
+        before = picture.evaluate(pixels)
+        for _ in range(1 if control.get_attribute("type") == "checkbox" else 8):
+            control.press("Space" if control.get_attribute("type") == "checkbox" else "ArrowRight")
+        assert picture.evaluate(pixels) != before, control.get_attribute("id")
+    assert [line.split("(")[0] for line in code.inner_text().splitlines()[3:]] == [
+        f"x = {name}" for name in "hflip vflip crop affine brightness contrast saturation hue erase".split()
+    ]
+    box.get_by_role("button", name="Change nothing").click()
+    assert picture.evaluate(pixels) == nothing and code.inner_text() == at_rest
+    box.get_by_role("button", name="Draw at random").click()
+    assert code.inner_text() != at_rest
+    before = picture.evaluate(pixels)
+    box.get_by_label("upside down").click()
+    assert picture.evaluate(pixels) != before
+    for name in ("a tomato leaf", "an apple leaf"):
+        before = picture.evaluate(pixels)
+        box.get_by_role("button", name=name).click()
+        assert picture.evaluate(pixels) != before
+    box.locator("input[type=file]").set_input_files({"name": "a.txt", "mimeType": "text/plain", "buffer": b"no"})
+    page.wait_for_timeout(300)
+    assert "no picture" in box.locator(".dlm-said").inner_text()
+    box.locator("input[type=file]").set_input_files({"name": "a.png", "mimeType": "image/png", "buffer": png(1, 900)})
+    page.wait_for_timeout(300)
+    assert "1 x 256 pixels become" in box.locator(".dlm-said").inner_text() and not page.faults

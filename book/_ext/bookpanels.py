@@ -21,10 +21,19 @@ MARK = re.compile(r"\s*<!--\s*panel:\s*([\w-]+)\s*-->\s*")
 
 USED = re.compile(r'<div class="dlm-panel" data-panel="([\w-]+)"')
 
-# title, and the scripts in the order in which they are loaded, beside the panel's weights
+# title, bytes that its reader loads at most, and the scripts in the order in which they are loaded, before its weights
 PANELS = {
-    "sentiment": ("Your own review", ["weights.js", "sentiment.js", "sentiment-panel.js"]),
-    "detector": ("A picture of your own", ["weights.js", "network.js", "detector.js", "detector-panel.js"]),
+    "sentiment": ("Your own review", LIMIT, ["weights.js", "sentiment.js", "sentiment-panel.js"]),
+    "detector": (
+        "A picture of your own",
+        LIMIT,
+        ["weights.js", "pictures.js", "network.js", "detector.js", "detector-panel.js"],
+    ),
+    "augmentation": (
+        "A picture of your own, changed",
+        100_000,
+        ["weights.js", "pictures.js", "augmentation.js", "augmentation-panel.js"],
+    ),
 }
 
 
@@ -35,10 +44,12 @@ def weights(name):
 
 def html(name):
     """What stands in the page before its reader opens the panel, and all there is without JavaScript or on paper."""
-    title, scripts = PANELS[name]
+    title, limit, scripts = PANELS[name]
     files = " ".join([*scripts, weights(name)])
+    size = f"{limit // 1_000_000} MB" if limit >= 1_000_000 else f"{limit // 1000} kB"
     return (
-        f'<div class="dlm-panel" data-panel="{name}" data-title="{escape(title)}" data-scripts="{files}">\n'
+        f'<div class="dlm-panel" data-panel="{name}" data-title="{escape(title)}" data-size="{size}" '
+        f'data-scripts="{files}">\n'
         '<p class="dlm-panel-still">Where JavaScript runs, a panel opens here that answers your own input. '
         "Without it, the stored outputs on this page show what the models answer.</p>\n</div>"
     )
@@ -73,10 +84,11 @@ def write_weights(folder, names=PANELS):
     for name in names:
         text = script(name, *EXPORTS[name](ROOT))
         Path(folder, weights(name)).write_text(text, encoding="utf-8")
-        files = ["panels.js", "panels.css", *PANELS[name][1], weights(name)]
+        _, limit, scripts = PANELS[name]
+        files = ["panels.js", "panels.css", *scripts, weights(name)]
         size = sum(Path(folder, file).stat().st_size for file in files)
-        if size > LIMIT:
-            raise ExtensionError(f"bookpanels: the panel {name!r} loads {size:,} bytes; {LIMIT:,} are the limit")
+        if size > limit:
+            raise ExtensionError(f"bookpanels: the panel {name!r} loads {size:,} bytes; {limit:,} are the limit")
 
 
 def export(app, exception):

@@ -175,4 +175,21 @@ def detector(root):
     return facts, arrays | samples
 
 
-EXPORTS = {"sentiment": sentiment, "detector": detector}
+# ---------------------------------------------------------------- lecture 07: augmentation, which has no weights
+
+LEAVES = {  # of lecture 06 and 07, and the number of the rendered leaf
+    "a grape leaf": ("Grape___Black_rot", 3),
+    "a tomato leaf": ("Tomato___Early_blight", 1),
+    "an apple leaf": ("Apple___healthy", 2),
+}
+
+
+def augmentation(root):
+    """Three rendered leaves of 64 x 64 pixels, the first of them the lecture's."""
+    from helpers.data import leaves
+
+    drawn = (leaves.render(kind, number, size=64).transpose(2, 0, 1) for kind, number in LEAVES.values())
+    return {"samples": list(LEAVES)}, {f"sample {k}": steps(image) for k, image in enumerate(drawn)}
+
+
+EXPORTS = {"sentiment": sentiment, "detector": detector, "augmentation": augmentation}

@@ -10,36 +10,18 @@ dlm.panels.detector = async place => {
   let picture = null, shown = null, said = [], found = [], chosen = null, milliseconds = 0;
 
   // ------------------------------------------------------------ the controls
-  const file = make("input", {type: "file", accept: "image/*", id: "dlm-file"});
-  const takes = samples.map((sample, k) => {
-    const button = make("button", {type: "button"}, `Test scene ${k}`);
-    button.addEventListener("click", () => take(sample));
-    return button;
-  });
-  function slider(id, name, value, most) {
-    const input = make("input", {type: "range", id, min: "0.05", max: most, step: "0.05", value});
-    const output = make("output", {for: id}, value);
-    input.addEventListener("input", () => { output.textContent = Number(input.value).toFixed(2); choose(); });
-    return {input, row: make("div", {class: "dlm-row"}, make("label", {for: id}, name), input, output)};
-  }
-  const score = slider("dlm-score", "Score at least", "0.30", "0.95"), limit = slider("dlm-limit", "NMS limit (1: no NMS)", "0.45", "1");
+  const slider = (id, name, value, max) => dlm.slider({id, name, value, min: 0.05, max, step: 0.05, changed: () => choose()});
+  const score = slider("dlm-score", "Score at least", 0.3, 0.95), limit = slider("dlm-limit", "NMS limit (1: no NMS)", 0.45, 1);
   const line = make("p", {class: "dlm-said", role: "status"}), list = make("div", {class: "dlm-row", role: "group", "aria-label": "Boxes"});
   const canvas = make("canvas", {role: "img", class: "dlm-picture"}), detail = make("p", {class: "dlm-detail", role: "status"});
   const note = make("p", {class: "dlm-line"});
   place.append(
-    make("div", {class: "dlm-row"}, ...(takes.length ? ["Take", ...takes, "or"] : []),
-      make("label", {for: "dlm-file"}, "choose a picture of your own:"), file),
+    dlm.pictureRow({id: "dlm-file", place, samples, names: samples.map((_, k) => `Test scene ${k}`), largest: LARGEST, take,
+      fail: text => { line.textContent = text; }}),
     make("p", {class: "dlm-line"}, "You may also paste a picture here, or drop one. The detector was trained on drawn scenes of " +
       "handwritten digits and knows nothing else: what it finds in a photograph of other things is wrong."),
     score.row, limit.row, line, canvas, list, detail, note);
 
-  file.addEventListener("change", () => { if (file.files[0]) read(file.files[0]); });
-  place.addEventListener("dragover", event => event.preventDefault());
-  place.addEventListener("drop", event => { event.preventDefault(); read(event.dataTransfer.files[0]); });
-  document.addEventListener("paste", event => {                // what is pasted into a field of text is no picture
-    const pasted = [...event.clipboardData?.files ?? []].find(one => one.type.startsWith("image/"));
-    if (pasted && place.isConnected && place.contains(document.activeElement)) read(pasted);
-  });
   canvas.addEventListener("click", event => {                  // the smallest box there; the buttons do the same
     const x = event.offsetX / canvas.clientWidth * picture.w, y = event.offsetY / canvas.clientHeight * picture.h;
     const area = ({box: [a, b, c, d]}) => (c - a) * (d - b);
@@ -48,37 +30,12 @@ dlm.panels.detector = async place => {
   });
 
   // ------------------------------------------------------------ a picture
-  async function read(blob) {
-    let bitmap;
-    try {
-      if (!blob) throw new Error("nothing was dropped");
-      bitmap = await createImageBitmap(blob);                  // turned upright, as its camera noted
-    } catch {
-      line.textContent = `${blob?.name ? `“${blob.name}”` : "This"} is no picture that this browser can read: take a PNG, JPEG or WebP file.`;
-      return;
-    }
-    const scale = Math.min(1, LARGEST / Math.max(bitmap.width, bitmap.height));
-    const w = Math.max(1, Math.round(bitmap.width * scale)), h = Math.max(1, Math.round(bitmap.height * scale));
-    const drawn = make("canvas", {width: w, height: h}), pen = drawn.getContext("2d");
-    pen.fillStyle = "white";                                   // behind what is transparent
-    pen.fillRect(0, 0, w, h);
-    pen.drawImage(bitmap, 0, 0, w, h);
-    const {data} = pen.getImageData(0, 0, w, h), rgb = new Uint8Array(3 * w * h);
-    for (let c = 0; c < 3; c++) for (let k = 0; k < w * h; k++) rgb[c * w * h + k] = data[4 * k + c];
-    take({w, h, rgb});
-  }
-
   function take(one) {
     const began = performance.now();
     let answers;
     try { answers = look(one); } catch (error) { line.textContent = `Nothing was looked at: ${error.message}.`; return; }
     milliseconds = performance.now() - began;
-    [picture, said, chosen, shown] = [one, answers, null, make("canvas", {width: one.w, height: one.h})];
-    const pixels = new ImageData(one.w, one.h), size = one.w * one.h;
-    for (let k = 0; k < size; k++) {
-      pixels.data.set([one.rgb[k], one.rgb[size + k], one.rgb[2 * size + k], 255], 4 * k);
-    }
-    shown.getContext("2d").putImageData(pixels, 0, 0);
+    [picture, said, chosen, shown] = [one, answers, null, dlm.canvasOf(one)];
     choose();
   }
 
@@ -87,7 +44,7 @@ dlm.panels.detector = async place => {
 
   function choose() {
     if (!picture) return;
-    found = detections(said, picture, Number(score.input.value), Number(limit.input.value));
+    found = detections(said, picture, score.value, limit.value);
     const few = found.slice(0, LISTED);
     line.textContent = found.length
       ? `${found.length} ${found.length === 1 ? "box" : "boxes"}: ${few.map(name).join("; ")}${found.length > LISTED ? " …" : "."}`

@@ -68,7 +68,7 @@
   dlm.models.detector = () => ready ??= make();
 
   async function make() {
-    const {facts, arrays} = await dlm.unpack("detector"), [H, W] = facts.size, classes = facts.classes.length;
+    const {facts, arrays, shapes} = await dlm.unpack("detector"), [H, W] = facts.size, classes = facts.classes.length;
 
     // What all anchors in all cells say of a picture; the network's part, which takes the time
     function look(picture) {
@@ -98,14 +98,7 @@
       return suppressed(found, limit);
     }
 
-    // The samples: each pixel is stored less its left and upper neighbours'
-    const samples = [];
-    for (let k = 0; arrays[`sample ${k}`]; k++) {
-      const rgb = Uint8Array.from(arrays[`sample ${k}`]), w = W, h = H;
-      for (let row = 0; row < 3 * h; row++) for (let x = 1; x < w; x++) rgb[row * w + x] += rgb[row * w + x - 1];
-      for (let row = 0; row < 3 * h; row++) if (row % h) for (let x = 0; x < w; x++) rgb[row * w + x] += rgb[(row - 1) * w + x];
-      samples.push({w, h, rgb});
-    }
+    const samples = dlm.samples(arrays, shapes);
     return {facts, samples, look, detections, toPicture};
   }
 }

@@ -27,10 +27,10 @@ dlm.percent = share => `${Math.round(100 * share)} %`;
   });
 
   for (const box of document.querySelectorAll(".dlm-panel")) {
-    const {panel, title, scripts} = box.dataset;
+    const {panel, title, size, scripts} = box.dataset;
     const button = dlm.make("button", {type: "button", class: "dlm-open"}, `Open the panel: ${title}`);
     const line = dlm.make("p", {class: "dlm-line", role: "status"},
-      "It loads less than 2 MB from this book. It works in your browser alone: nothing that you enter leaves it.");
+      `It loads less than ${size} from this book. It works in your browser alone: nothing that you enter leaves it.`);
     box.replaceChildren(button, line);
     button.addEventListener("click", async () => {
       button.disabled = true;
