@@ -2,16 +2,19 @@
 and from a disk, with no request to anybody else.
 
 The book of this test has one page with all panels; `test_book.py` opens them in their lectures. Without Chromium the
-tests skip.
+tests in it skip.
 """
 
 import base64
 import io
 import json
+import math
 import random
+import re
 import shutil
 import sys
 import threading
+import zlib
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -30,16 +33,12 @@ from helpers.yolo.detect import postprocess, to_image
 from helpers.yolo.scene_set import SceneSet
 
 ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT / "book" / "_ext"))  # as Jupyter Book does
 pytest.importorskip("jupyter_book", reason="the book extra is not installed")
-sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-pytestmark = pytest.mark.skipif(not CHROMIUM, reason="no chromium here (Debian and Ubuntu: apt install chromium)")
 FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
-PANELS = {
-    "sentiment": "09_sentiment",
-    "detector": "08b_yolo",
-    "augmentation": "07_image_augmentation",
-}  # and the lecture that has it
+LECTURES = {"sentiment": "09_sentiment", "detector": "08b_yolo", "augmentation": "07_image_augmentation"}
+PANELS = list(LECTURES)
 
 
 class Quiet(SimpleHTTPRequestHandler):
@@ -63,10 +62,8 @@ def book(tmp_path_factory):
         "html_css_files": ["custom.css"],
         "html_favicon": str(ROOT / "book" / "_static" / "favicon.svg"),
     }
-    sys.path.insert(0, str(ROOT / "book" / "_ext"))
     app = Sphinx(source, None, source / "html", source / "trees", "html", settings, status=None, warningiserror=True)
     app.build()
-    sys.path.remove(str(ROOT / "book" / "_ext"))
     assert app.statuscode == 0
     return source / "html"
 
@@ -81,6 +78,9 @@ def site(book):
 
 @pytest.fixture(scope="module")
 def browser():
+    if not CHROMIUM:
+        pytest.skip("no chromium here (Debian and Ubuntu: apt install chromium)")
+    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     with sync_api.sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         yield browser
@@ -118,9 +118,56 @@ def panel(page, name, key=None):
 
 
 def test_every_panel_has_its_place_in_a_lecture():
-    for name, lecture in PANELS.items():
+    for name, lecture in LECTURES.items():
         cells = json.loads((ROOT / "notebooks" / f"{lecture}.ipynb").read_text(encoding="utf-8"))["cells"]
         assert sum(f"<!-- panel: {name} -->" in "".join(cell["source"]) for cell in cells) == 1, name
+
+
+def test_packed_arrays_come_back():
+    import panelweights
+
+    rng = np.random.default_rng(0)
+    arrays = {
+        "half": rng.normal(size=(3, 5)).astype(np.float16),
+        "single": rng.normal(size=7).astype(np.float32),
+        "word": np.array([0, 1, 255, 256, 65535], np.uint16),
+        "text": "não\n영화",
+    }
+    call = re.fullmatch(r'dlm\.weights\((.*), "([^"]*)"\);\n', panelweights.script("some", {"bias": 0.5}, arrays))
+    name, facts, listed = json.loads(f"[{call[1]}]")
+    assert name == "some" and facts == {"bias": 0.5}
+    data = zlib.decompress(base64.b64decode(call[2]))
+    for key, kind, shape in listed:
+        size = {"text": 1, "uint16": 2, "float16": 2, "float24": 3}[kind]
+        part, data = data[: size * math.prod(shape)], data[size * math.prod(shape) :]
+        if kind == "text":
+            assert part.decode() == arrays[key]
+            continue
+        planes = np.frombuffer(part, np.uint8).reshape(size, -1)
+        bits = sum(plane.astype(np.uint32) << 8 * (k + (kind == "float24")) for k, plane in enumerate(planes))
+        if kind == "float24":  # 15 bits of mantissa: half a step is 2^-16 of the number
+            assert bits.view(np.float32) == pytest.approx(arrays[key], rel=2**-16, abs=0)
+        else:
+            assert np.array_equal(bits.astype(np.uint16), np.atleast_1d(arrays[key]).view(np.uint16).ravel())
+    assert data == b""
+
+
+def test_a_panel_that_is_unknown_or_too_large_stops_the_build(tmp_path):
+    import bookpanels
+    from docutils import nodes
+    from docutils.utils import new_document
+    from sphinx.errors import ExtensionError
+
+    page = new_document("page")
+    page += nodes.raw("", "<!-- panel: nobody -->\n", format="html")
+    with pytest.raises(ExtensionError, match="there is no panel 'nobody'; there are sentiment, "):
+        bookpanels.Panels(page).apply()
+    for file in ("panels.js", "panels.css", *bookpanels.PANELS["augmentation"][2]):
+        (tmp_path / file).write_text(" " * 10_000)
+    bookpanels.write_weights(tmp_path, ["augmentation"])
+    (tmp_path / "panels.js").write_text(" " * 90_000)
+    with pytest.raises(ExtensionError, match="'augmentation' loads .* bytes; 100,000 are the limit"):
+        bookpanels.write_weights(tmp_path, ["augmentation"])
 
 
 def test_nothing_is_loaded_before_the_reader_asks_and_nothing_from_elsewhere(book, site, fresh):
@@ -436,8 +483,7 @@ def test_every_slider_changes_the_picture_by_keyboard_and_by_mouse(site, fresh):
     box.get_by_role("group", name="Erase").get_by_label("side").fill("0.3")
     for control in box.locator("input[type=range], input[type=checkbox]").all():
         before = picture.evaluate(pixels)
-        for _ in range(1 if control.get_attribute("type") == "checkbox" else 8):
-            control.press("Space" if control.get_attribute("type") == "checkbox" else "ArrowRight")
+        control.press("Space" if control.get_attribute("type") == "checkbox" else "PageUp")
         assert picture.evaluate(pixels) != before, control.get_attribute("id")
     assert [line.split("(")[0] for line in code.inner_text().splitlines()[3:]] == [
         f"x = {name}" for name in "hflip vflip crop affine brightness contrast saturation hue erase".split()

@@ -73,7 +73,7 @@ class Panels(SphinxTransform):
 def load_on_its_page(app, pagename, templatename, context, doctree):
     """The script that opens panels, and their look, only on pages that have one."""
     names = USED.findall(context.get("body") or "")
-    if names:
+    if names and app.builder.name == "html":  # on the one page of the PDF they stay closed
         app.panels.update(names)
         app.add_js_file("panels/panels.js", loading_method="defer")
         app.add_css_file("panels/panels.css")
