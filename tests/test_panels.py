@@ -108,11 +108,14 @@ def fresh(browser):
         context.close()
 
 
-def panel(page, name, key=None):
-    """Open a panel, by the mouse or with a key -> its locator."""
+def panel(page, name, key=None, touch=False):
+    """Open a panel, by the mouse, with a key or with a finger -> its locator."""
     box = page.locator(f'[data-panel="{name}"]')
     button = box.locator(".dlm-open")
-    button.click() if key is None else button.press(key)
+    if key is not None:
+        button.press(key)
+    else:
+        button.tap() if touch else button.click()
     box.get_by_role("group").first.wait_for()
     return box
 
@@ -204,7 +207,7 @@ def test_open_panels_have_no_fault_for_axe_and_fit_a_telephone(site, fresh, mode
 
     page = fresh(site + "page.html", color_scheme=mode, viewport={"width": 375, "height": 800}, has_touch=True)
     for name in PANELS:
-        panel(page, name)
+        panel(page, name, touch=True)
     page.evaluate((Path(axe_playwright_python.__file__).parent / "axe.min.js").read_text(encoding="utf-8"))
     found = page.evaluate(
         """async () => (await axe.run('.bd-article', {preload: false})).violations.map(

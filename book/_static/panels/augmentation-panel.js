@@ -1,4 +1,4 @@
-// The panel of lecture 07: a picture under flips, crops, turns, colours and erasing, and the lines of Python that do the same.
+// The panel of lecture 07: a picture under flips, crops, turns, colours and erasing, and the Python that does the same.
 "use strict";
 
 dlm.panels.augmentation = async place => {
@@ -22,7 +22,8 @@ dlm.panels.augmentation = async place => {
   const share = number => dlm.percent(number), angle = number => `${number}°`;
   const sliders = make("div", {class: "dlm-groups"},
     group("Flip", tick("hflip", "left to right"), tick("vflip", "upside down")),
-    group("Crop", slide("side", "side kept", 1, 0.25, 1, 0.01, share), slide("cropX", "from the left", 0.5, 0, 1, 0.01, share),
+    group("Crop", slide("side", "side kept", 1, 0.25, 1, 0.01, share),
+      slide("cropX", "from the left", 0.5, 0, 1, 0.01, share),
       slide("cropY", "from the top", 0.5, 0, 1, 0.01, share)),
     group("Turn", slide("angle", "clockwise", 0, -180, 180, 1, angle), slide("scale", "scale", 1, 0.5, 2, 0.05)),
     group("Colour", slide("brightness", "brightness", 1, 0, 2, 0.05), slide("contrast", "contrast", 1, 0, 2, 0.05),
@@ -45,14 +46,18 @@ dlm.panels.augmentation = async place => {
     }),
     press("Change nothing", () => { for (const one of Object.values(controls)) one.set(one.start); }));
 
-  const line = make("p", {class: "dlm-said", role: "status"}), code = make("pre", {class: "dlm-code", tabindex: "0", "aria-label": "The same in Python"});
-  const before = make("canvas", {role: "img", class: "dlm-pair"}), after = make("canvas", {role: "img", class: "dlm-pair"});
+  const line = make("p", {class: "dlm-said", role: "status"});
+  const code = make("pre", {class: "dlm-code", tabindex: "0", role: "region", "aria-label": "The same in Python"});
+  const [before, after] = [1, 2].map(() => make("canvas", {role: "img", class: "dlm-pair"}));
   place.append(
-    dlm.pictureRow({id: "dlm-aug-file", place, samples, names: facts.samples, largest: LARGEST, take, fail: text => { line.textContent = text; }}),
-    make("p", {class: "dlm-line"}, `You may also paste a picture here, or drop one. A large one is scaled to ${LARGEST} pixels first.`),
+    dlm.pictureRow({id: "dlm-aug-file", place, samples, names: facts.samples, largest: LARGEST, take,
+      fail: text => { line.textContent = text; }}),
+    make("p", {class: "dlm-line"},
+      `You may also paste a picture here, or drop one. A large one is scaled to ${LARGEST} pixels first.`),
     buttons,
     make("div", {class: "dlm-row"}, before, after), line, sliders,
-    make("p", {class: "dlm-line"}, "The same changes in Python, with the course's own functions, for x of shape (1, 3, H, W) with numbers from 0 to 1. They give the same numbers."), code);
+    make("p", {class: "dlm-line"}, "The same changes in Python, with the course's own functions, for x of shape " +
+      "(1, 3, H, W) with numbers from 0 to 1. They give the same numbers."), code);
 
   function take(one) {
     picture = {h: one.h, w: one.w, data: Float64Array.from(one.rgb, value => value / 255)};
@@ -63,13 +68,15 @@ dlm.panels.augmentation = async place => {
   // What the controls say, in pixels
   function wanted() {
     const {h, w} = picture, of = key => controls[key].value, how = {};
-    for (const key of ["hflip", "vflip", "angle", "scale", "brightness", "contrast", "saturation", "hue"]) how[key] = of(key);
+    for (const key of ["hflip", "vflip", "angle", "scale"]) how[key] = of(key);
+    for (const key of ["brightness", "contrast", "saturation", "hue"]) how[key] = of(key);
     how.height = Math.max(1, Math.round(of("side") * h));
     how.width = Math.max(1, Math.round(of("side") * w));
     how.top = Math.round(of("cropY") * (h - how.height));
     how.left = Math.round(of("cropX") * (w - how.width));
     const high = Math.round(of("erase") * how.height), wide = Math.round(of("erase") * how.width);
-    how.erased = [Math.round(of("eraseY") * (how.height - high)), Math.round(of("eraseX") * (how.width - wide)), high, wide];
+    const top = Math.round(of("eraseY") * (how.height - high)), left = Math.round(of("eraseX") * (how.width - wide));
+    how.erased = [top, left, high, wide];
     return how;
   }
 
@@ -81,7 +88,7 @@ dlm.panels.augmentation = async place => {
     let moved = "";
     if (out.h === picture.h && out.w === picture.w) {
       const sum = out.data.reduce((total, value, k) => total + Math.abs(value - picture.data[k]), 0);
-      moved = ` A number of it moves by ${(sum / out.data.length).toFixed(3)} on average.`;
+      moved = ` On average one of its numbers, from 0 to 1, moves by ${(sum / out.data.length).toFixed(3)}.`;
     }
     line.textContent = `${picture.w} x ${picture.h} pixels become ${out.w} x ${out.h}.${moved}`;
     code.textContent = python(how);

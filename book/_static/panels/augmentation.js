@@ -92,7 +92,9 @@
     if (how.vflip) list.push("vflip(x, torch.tensor([True]))");
     list.push(`crop(x, ${how.top}, ${how.left}, (${how.height}, ${how.width}))`);
     if (how.angle || how.scale !== 1) list.push(`affine(x, angle=${how.angle}, scale=${how.scale})`);
-    for (const name of ["brightness", "contrast", "saturation"]) if (how[name] !== 1) list.push(`${name}(x, ${how[name]})`);
+    for (const name of ["brightness", "contrast", "saturation"]) {
+      if (how[name] !== 1) list.push(`${name}(x, ${how[name]})`);
+    }
     if (how.hue) list.push(`hue(x, ${how.hue})`);
     if (how.erased[2] && how.erased[3]) list.push(`erase(x, ${how.erased.join(", ")})`);
     return list;
@@ -101,7 +103,8 @@
   function python(how) {
     const list = calls(how), names = list.map(call => call.split("(")[0]);
     const torch = how.hflip || how.vflip ? ["import torch"] : [];
-    return [...torch, `from helpers.augmentation import ${names.sort().join(", ")}`, "", ...list.map(call => `x = ${call}`)].join("\n");
+    const lines = list.map(call => `x = ${call}`);
+    return [...torch, `from helpers.augmentation import ${names.sort().join(", ")}`, "", ...lines].join("\n");
   }
 
   let ready = null;

@@ -10,22 +10,27 @@ dlm.panels.detector = async place => {
   let picture = null, shown = null, said = [], found = [], chosen = null, milliseconds = 0;
 
   // ------------------------------------------------------------ the controls
-  const slider = (id, name, value, max) => dlm.slider({id, name, value, min: 0.05, max, step: 0.05, changed: () => choose()});
-  const score = slider("dlm-score", "Score at least", 0.3, 0.95), limit = slider("dlm-limit", "NMS limit (1: no NMS)", 0.45, 1);
-  const line = make("p", {class: "dlm-said", role: "status"}), list = make("div", {class: "dlm-row", role: "group", "aria-label": "Boxes"});
-  const canvas = make("canvas", {role: "img", class: "dlm-picture"}), detail = make("p", {class: "dlm-detail", role: "status"});
+  const slider = (id, name, value, max) => dlm.slider(
+    {id, name, value, min: 0.05, max, step: 0.05, changed: () => choose()});
+  const score = slider("dlm-score", "Score at least", 0.3, 0.95);
+  const limit = slider("dlm-limit", "NMS limit (1: no NMS)", 0.45, 1);
+  const line = make("p", {class: "dlm-said", role: "status"});
+  const list = make("div", {class: "dlm-row", role: "group", "aria-label": "Boxes"});
+  const canvas = make("canvas", {role: "img", class: "dlm-picture"});
+  const detail = make("p", {class: "dlm-detail", role: "status"});
   const note = make("p", {class: "dlm-line"});
   place.append(
-    dlm.pictureRow({id: "dlm-file", place, samples, names: samples.map((_, k) => `Test scene ${k}`), largest: LARGEST, take,
-      fail: text => { line.textContent = text; }}),
-    make("p", {class: "dlm-line"}, "You may also paste a picture here, or drop one. The detector was trained on drawn scenes of " +
-      "handwritten digits and knows nothing else: what it finds in a photograph of other things is wrong."),
+    dlm.pictureRow({id: "dlm-file", place, samples, names: samples.map((_, k) => `Test scene ${k}`), largest: LARGEST,
+      take, fail: text => { line.textContent = text; }}),
+    make("p", {class: "dlm-line"}, "You may also paste a picture here, or drop one. The detector was trained on drawn " +
+      "scenes of handwritten digits and knows nothing else: what it finds in a photograph of other things is wrong."),
     score.row, limit.row, line, canvas, list, detail, note);
 
   canvas.addEventListener("click", event => {                  // the smallest box there; the buttons do the same
     const x = event.offsetX / canvas.clientWidth * picture.w, y = event.offsetY / canvas.clientHeight * picture.h;
     const area = ({box: [a, b, c, d]}) => (c - a) * (d - b);
-    const hit = found.filter(({box: [a, b, c, d]}) => a <= x && x <= c && b <= y && y <= d).sort((p, q) => area(p) - area(q))[0];
+    const hits = found.filter(({box: [a, b, c, d]}) => a <= x && x <= c && b <= y && y <= d);
+    const [hit] = hits.sort((p, q) => area(p) - area(q));
     if (hit) select(hit);
   });
 
@@ -33,13 +38,19 @@ dlm.panels.detector = async place => {
   function take(one) {
     const began = performance.now();
     let answers;
-    try { answers = look(one); } catch (error) { line.textContent = `Nothing was looked at: ${error.message}.`; return; }
+    try {
+      answers = look(one);
+    } catch (error) {
+      line.textContent = `Nothing was looked at: ${error.message}.`;
+      return;
+    }
     milliseconds = performance.now() - began;
     [picture, said, chosen, shown] = [one, answers, null, dlm.canvasOf(one)];
     choose();
   }
 
   // ------------------------------------------------------------ its boxes
+  const names = boxes => boxes.map(name).join("; ");
   const name = one => `${facts.classes[one.label]}, ${percent(one.score)}`;
 
   function choose() {
@@ -47,15 +58,15 @@ dlm.panels.detector = async place => {
     found = detections(said, picture, score.value, limit.value);
     const few = found.slice(0, LISTED);
     line.textContent = found.length
-      ? `${found.length} ${found.length === 1 ? "box" : "boxes"}: ${few.map(name).join("; ")}${found.length > LISTED ? " …" : "."}`
+      ? `${found.length} ${found.length === 1 ? "box" : "boxes"}: ${names(few)}${found.length > LISTED ? " …" : "."}`
       : "No box has this score. A lower one shows more.";
     list.replaceChildren(...few.map(one => {
       const button = make("button", {type: "button", "aria-pressed": "false"}, name(one));
       button.addEventListener("click", () => select(one));
       return button;
     }));
-    note.textContent = `The picture has ${picture.w} x ${picture.h} pixels, the network's input ${W} x ${H}. The network took ` +
-      `${Math.round(milliseconds)} ms. It answers for ${said.length.toLocaleString("en")} anchors in all cells.` +
+    note.textContent = `The picture has ${picture.w} x ${picture.h} pixels, the network's input ${W} x ${H}. ` +
+      `The network took ${Math.round(milliseconds)} ms. It answers for ${said.length.toLocaleString("en")} anchors in all cells.` +
       (found.length > LISTED ? ` The best ${LISTED} boxes are listed.` : "");
     const same = found.find(one => chosen && ["anchor", "row", "column", "label"].every(key => one[key] === chosen[key]));
     select(same ?? null);
@@ -65,9 +76,10 @@ dlm.panels.detector = async place => {
     chosen = one;
     [...list.children].forEach((button, k) => button.setAttribute("aria-pressed", String(found[k] === one)));
     detail.textContent = one
-      ? `${name(one)}: found by the cell in column ${one.column}, row ${one.row} of the grid of ${one.columns} x ${one.rows} ` +
-        `(counted from 0; stride ${W / one.columns}), with the anchor of ${one.anchor.join(" x ")} pixels. Objectness ${one.objectness.toFixed(3)}, ` +
-        `class ${(one.score / one.objectness).toFixed(3)}; their product is the score.`
+      ? `${name(one)}: found by the cell in column ${one.column}, row ${one.row}, counted from 0, of the grid of ` +
+        `${one.columns} x ${one.rows} (stride ${W / one.columns}), with the anchor of ${one.anchor.join(" x ")} pixels. ` +
+        `Objectness ${one.objectness.toFixed(3)}, class ${(one.score / one.objectness).toFixed(3)}; ` +
+        "their product is the score."
       : found.length ? "Choose a box to see the grid, the cell and the anchor that found it." : "";
     draw();
   }
@@ -77,7 +89,8 @@ dlm.panels.detector = async place => {
     const scale = SIDE / Math.max(picture.w, picture.h), pen = canvas.getContext("2d");
     canvas.width = Math.max(1, Math.round(picture.w * scale));
     canvas.height = Math.max(1, Math.round(picture.h * scale));
-    canvas.setAttribute("aria-label", found.length ? `The picture with its boxes: ${found.slice(0, LISTED).map(name).join("; ")}` : "The picture, without a box");
+    canvas.setAttribute("aria-label", found.length
+      ? `The picture with its boxes: ${names(found.slice(0, LISTED))}` : "The picture, without a box");
     pen.imageSmoothingEnabled = scale < 2;
     pen.drawImage(shown, 0, 0, canvas.width, canvas.height);
     const at = toPicture(picture), spot = (x, y) => at(x, y).map(value => value * scale);

@@ -7,7 +7,8 @@ dlm.readPicture = async (blob, largest) => {
   try {
     bitmap = await createImageBitmap(blob);                    // turned upright, as its camera noted
   } catch {
-    throw new Error(`${blob?.name ? `“${blob.name}”` : "This"} is no picture that this browser can read: take a PNG, JPEG or WebP file.`);
+    const name = blob?.name ? `“${blob.name}”` : "This";
+    throw new Error(`${name} is no picture that this browser can read: take a PNG, JPEG or WebP file.`);
   }
   const scale = Math.min(1, largest / Math.max(bitmap.width, bitmap.height));
   const w = Math.max(1, Math.round(bitmap.width * scale)), h = Math.max(1, Math.round(bitmap.height * scale));
@@ -57,7 +58,8 @@ dlm.pictureRow = ({id, place, samples, names, largest, take, fail}) => {
 
 // A slider with its name and its value, a label for the keyboard and the screen reader; `changed()` after each move
 dlm.slider = ({id, name, value, min, max, step, changed, shown = number => Number(number).toFixed(2)}) => {
-  const input = dlm.make("input", {type: "range", id, min, max, step, value}), output = dlm.make("output", {for: id}, shown(value));
+  const input = dlm.make("input", {type: "range", id, min, max, step, value});
+  const output = dlm.make("output", {for: id}, shown(value));
   const set = number => { input.value = number; output.textContent = shown(input.value); };
   input.addEventListener("input", () => { set(input.value); changed(); });
   return {input, set, get value() { return Number(input.value); },
@@ -70,7 +72,7 @@ dlm.samples = (arrays, shapes) => {
   for (let k = 0; arrays[`sample ${k}`]; k++) {
     const rgb = Uint8Array.from(arrays[`sample ${k}`]), [, h, w] = shapes[`sample ${k}`];
     for (let row = 0; row < 3 * h; row++) for (let x = 1; x < w; x++) rgb[row * w + x] += rgb[row * w + x - 1];
-    for (let row = 0; row < 3 * h; row++) if (row % h) for (let x = 0; x < w; x++) rgb[row * w + x] += rgb[(row - 1) * w + x];
+    for (let at = 0; at < rgb.length; at++) if (at % (h * w) >= w) rgb[at] += rgb[at - w];
     samples.push({w, h, rgb});
   }
   return samples;

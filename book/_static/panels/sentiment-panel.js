@@ -6,7 +6,8 @@ dlm.panels.sentiment = async place => {
   const {make, percent} = dlm;
   const WORDS = 60, LETTERS = 20000;                           // so much is shown word by word, so much is read at all
 
-  const box = make("textarea", {id: "dlm-review", rows: "3", spellcheck: "false", dir: "auto", "aria-describedby": "dlm-said"});
+  const box = make("textarea",
+    {id: "dlm-review", rows: "3", spellcheck: "false", dir: "auto", "aria-describedby": "dlm-said"});
   const samples = facts.samples.map(text => {
     const button = make("button", {type: "button"}, text);
     button.addEventListener("click", () => { box.value = text; show(); });
@@ -50,7 +51,8 @@ dlm.panels.sentiment = async place => {
 
   // The score after each word as two lines; the table holds the same numbers, so this is hidden from screen readers.
   function curves({tokens, lstm, linear}) {
-    const width = Math.min(640, more.clientWidth || 640), height = 150, left = 54, right = width - 12, top = 10, bottom = height - 12;
+    const width = Math.min(640, more.clientWidth || 640), height = 150, left = 54;
+    const right = width - 12, top = 10, bottom = height - 12;
     const x = k => tokens.length > 1 ? left + 10 + k * (right - left - 20) / (tokens.length - 1) : (left + right) / 2;
     const y = score => bottom - score * (bottom - top);
     const svg = make("svg:svg", {viewBox: `0 0 ${width} ${height}`, class: "dlm-curves", "aria-hidden": "true"});
@@ -65,7 +67,8 @@ dlm.panels.sentiment = async place => {
         : make("svg:rect", {x: x(k) - 4, y: y(s) - 4, width: 8, height: 8, class: `dlm-${name}`})));
     }
     return make("div", {}, make("p", {class: "dlm-key", "aria-hidden": "true"},
-      make("span", {class: "dlm-lstm"}, "●"), " LSTM ", make("span", {class: "dlm-linear"}, "■"), " linear model, score after each word"), svg);
+      make("span", {class: "dlm-lstm"}, "●"), " LSTM ",
+      make("span", {class: "dlm-linear"}, "■"), " linear model, score after each word"), svg);
   }
 
   function table({tokens, lstm, linear}) {
