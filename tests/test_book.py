@@ -459,10 +459,10 @@ def test_panels_open_in_their_lectures(book, site, page):
             page.goto(site + name)
             box = page.locator(f'[data-panel="{panel}"]')
             box.locator(".dlm-open").click()
-            box.locator(".dlm-said", has_text="%").wait_for()  # it has answered
+            box.locator(".dlm-said:not(:empty)").wait_for()  # it has answered
             assert not page.faults, f"{name}: {page.faults}"
             opened += 1
-    assert opened >= 2
+    assert opened >= 3
 
 
 @pytest.mark.parametrize(
