@@ -473,6 +473,20 @@ def test_the_browser_tests_see_faults(book, site, page):
         assert fault in found, fault
 
 
+def test_panels_open_in_their_lectures(book, site, page):
+    """Each one where its comment stands, with its weights; what they answer is in `test_panels.py`."""
+    opened = 0
+    for name in lectures(book):
+        for panel in re.findall(r'data-panel="([\w-]+)"', (book / name).read_text(encoding="utf-8")):
+            page.goto(site + name)
+            box = page.locator(f'[data-panel="{panel}"]')
+            box.locator(".dlm-open").click()
+            box.locator(".dlm-said:not(:empty)").wait_for()  # it has answered
+            assert not page.faults, f"{name}: {page.faults}"
+            opened += 1
+    assert opened >= 3
+
+
 @pytest.mark.parametrize(
     "words, wanted",
     [("augmentation", "glossary"), ("freezing", "glossary"), ("동결", "glossary"), ("전이 학습", "syllabus")],

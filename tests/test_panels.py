@@ -1,0 +1,510 @@
+"""Panels of the book: what they answer in Chromium is what the helpers answer, by mouse and by keyboard, from a server
+and from a disk, with no request to anybody else.
+
+The book of this test has one page with all panels; `test_book.py` opens them in their lectures. Without Chromium the
+tests in it skip.
+"""
+
+import base64
+import io
+import json
+import math
+import random
+import re
+import shutil
+import sys
+import threading
+import zlib
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from helpers.data import film_reviews, split_groups
+from helpers.data.geometry import letterbox
+from helpers.data.leaves import render
+from helpers.sentiment import Classifier
+from helpers.sentiment.readers import deletions
+from helpers.yolo import train
+from helpers.yolo.detect import postprocess, to_image
+from helpers.yolo.scene_set import SceneSet
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT / "book" / "_ext"))  # as Jupyter Book does
+pytest.importorskip("jupyter_book", reason="the book extra is not installed")
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
+LECTURES = {"sentiment": "09_sentiment", "detector": "08b_yolo", "augmentation": "07_image_augmentation"}
+PANELS = list(LECTURES)
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, *args):
+        pass
+
+
+@pytest.fixture(scope="module")
+def book(tmp_path_factory):
+    """The folder of a built book of one page, with every panel: the book's theme and look, without what takes long."""
+    from sphinx.application import Sphinx
+
+    source = tmp_path_factory.mktemp("panels")
+    (source / "page.md").write_text("# Panels\n\n" + "".join(f"<!-- panel: {name} -->\n\n" for name in PANELS))
+    settings = {
+        "extensions": ["myst_parser", "bookpanels"],
+        "root_doc": "page",
+        "html_theme": "sphinx_book_theme",
+        "html_context": {"default_mode": "auto"},
+        "html_static_path": [str(ROOT / "book" / "_static")],
+        "html_css_files": ["custom.css"],
+        "html_favicon": str(ROOT / "book" / "_static" / "favicon.svg"),
+    }
+    app = Sphinx(source, None, source / "html", source / "trees", "html", settings, status=None, warningiserror=True)
+    app.build()
+    assert app.statuscode == 0
+    return source / "html"
+
+
+@pytest.fixture(scope="module")
+def site(book):
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(book)))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_address[1]}/"
+    server.shutdown()
+
+
+@pytest.fixture(scope="module")
+def browser():
+    if not CHROMIUM:
+        pytest.skip("no chromium here (Debian and Ubuntu: apt install chromium)")
+    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def fresh(browser):
+    """A function that opens an address in a page; errors and requests are noted in `page.faults` and `page.asked`."""
+    contexts = []
+
+    def opened(address, **options):
+        contexts.append(browser.new_context(**options))
+        page = contexts[-1].new_page()
+        page.set_default_timeout(20_000)
+        page.faults, page.asked = [], []
+        page.on("console", lambda m: m.type == "error" and page.faults.append(f"console: {m.text}"))
+        page.on("pageerror", lambda error: page.faults.append(f"error: {error}"))
+        page.on("request", lambda r: page.asked.append(r.url))
+        page.goto(address)
+        return page
+
+    yield opened
+    for context in contexts:
+        context.close()
+
+
+def panel(page, name, key=None, touch=False):
+    """Open a panel, by the mouse, with a key or with a finger -> its locator."""
+    box = page.locator(f'[data-panel="{name}"]')
+    button = box.locator(".dlm-open")
+    if key is not None:
+        button.press(key)
+    else:
+        button.tap() if touch else button.click()
+    box.get_by_role("group").first.wait_for()
+    return box
+
+
+def test_every_panel_has_its_place_in_a_lecture():
+    for name, lecture in LECTURES.items():
+        cells = json.loads((ROOT / "notebooks" / f"{lecture}.ipynb").read_text(encoding="utf-8"))["cells"]
+        assert sum(f"<!-- panel: {name} -->" in "".join(cell["source"]) for cell in cells) == 1, name
+
+
+def test_packed_arrays_come_back():
+    import panelweights
+
+    rng = np.random.default_rng(0)
+    arrays = {
+        "half": rng.normal(size=(3, 5)).astype(np.float16),
+        "single": rng.normal(size=7).astype(np.float32),
+        "word": np.array([0, 1, 255, 256, 65535], np.uint16),
+        "text": "não\n영화",
+    }
+    call = re.fullmatch(r'dlm\.weights\((.*), "([^"]*)"\);\n', panelweights.script("some", {"bias": 0.5}, arrays))
+    name, facts, listed = json.loads(f"[{call[1]}]")
+    assert name == "some" and facts == {"bias": 0.5}
+    data = zlib.decompress(base64.b64decode(call[2]))
+    for key, kind, shape in listed:
+        size = {"text": 1, "uint16": 2, "float16": 2, "float24": 3}[kind]
+        part, data = data[: size * math.prod(shape)], data[size * math.prod(shape) :]
+        if kind == "text":
+            assert part.decode() == arrays[key]
+            continue
+        planes = np.frombuffer(part, np.uint8).reshape(size, -1)
+        bits = sum(plane.astype(np.uint32) << 8 * (k + (kind == "float24")) for k, plane in enumerate(planes))
+        if kind == "float24":  # 15 bits of mantissa: half a step is 2^-16 of the number
+            assert bits.view(np.float32) == pytest.approx(arrays[key], rel=2**-16, abs=0)
+        else:
+            assert np.array_equal(bits.astype(np.uint16), np.atleast_1d(arrays[key]).view(np.uint16).ravel())
+    assert data == b""
+
+
+def test_a_panel_that_is_unknown_or_too_large_stops_the_build(tmp_path):
+    import bookpanels
+    from docutils import nodes
+    from docutils.utils import new_document
+    from sphinx.errors import ExtensionError
+
+    page = new_document("page")
+    page += nodes.raw("", "<!-- panel: nobody -->\n", format="html")
+    with pytest.raises(ExtensionError, match="there is no panel 'nobody'; there are sentiment, "):
+        bookpanels.Panels(page).apply()
+    for file in ("panels.js", "panels.css", *bookpanels.PANELS["augmentation"][2]):
+        (tmp_path / file).write_text(" " * 10_000)
+    bookpanels.write_weights(tmp_path, ["augmentation"])
+    (tmp_path / "panels.js").write_text(" " * 90_000)
+    with pytest.raises(ExtensionError, match="'augmentation' loads .* bytes; 100,000 are the limit"):
+        bookpanels.write_weights(tmp_path, ["augmentation"])
+
+
+def test_nothing_is_loaded_before_the_reader_asks_and_nothing_from_elsewhere(book, site, fresh):
+    page = fresh(site + "page.html")
+    page.wait_for_load_state("networkidle")
+    assert not [url for url in page.asked if "weights" in url or "sentiment" in url]
+    for name in PANELS:
+        before = set(page.asked)
+        panel(page, name)
+        new = set(page.asked) - before
+        size = sum((book / url.removeprefix(site)).stat().st_size for url in new if url.startswith(site))
+        assert any(f"weights-{name}" in url for url in new) and size <= 2_000_000, (name, size)
+    assert all(url.startswith((site, "data:", "blob:")) for url in page.asked) and not page.faults
+
+
+@pytest.mark.parametrize("name", PANELS)
+def test_a_panel_opens_from_a_disk_with_the_keyboard(book, fresh, name):
+    page = fresh((book / "page.html").as_uri())
+    box = panel(page, name, key="Enter")
+    assert box.locator(".dlm-said").inner_text()
+    assert box.evaluate("box => box.contains(document.activeElement)"), "the focus is lost"
+    assert all(url.startswith(("file:", "data:", "blob:")) for url in page.asked) and not page.faults
+
+
+def test_without_javascript_a_sentence_stands_there(site, fresh):
+    page = fresh(site + "page.html", java_script_enabled=False)
+    for name in PANELS:
+        assert "stored outputs" in page.locator(f'[data-panel="{name}"]').inner_text()
+
+
+@pytest.mark.parametrize("mode", ["light", "dark"])
+def test_open_panels_have_no_fault_for_axe_and_fit_a_telephone(site, fresh, mode):
+    import axe_playwright_python
+
+    page = fresh(site + "page.html", color_scheme=mode, viewport={"width": 375, "height": 800}, has_touch=True)
+    for name in PANELS:
+        panel(page, name, touch=True)
+    page.evaluate((Path(axe_playwright_python.__file__).parent / "axe.min.js").read_text(encoding="utf-8"))
+    found = page.evaluate(
+        """async () => (await axe.run('.bd-article', {preload: false})).violations.map(
+            v => v.id + ': ' + v.nodes[0].html)"""
+    )
+    assert found == [] and not page.faults
+    assert page.evaluate("document.documentElement.dataset.theme") == mode
+    assert page.evaluate("document.scrollingElement.scrollWidth") <= 375
+
+
+# ---------------------------------------------------------------- lecture 09
+WORDS = 60  # so many words of a review are shown one by one
+
+
+@pytest.fixture(scope="module")
+def classifiers():
+    return {kind: Classifier.load(ROOT / "checkpoints" / f"sentiment-{name}") for kind, name in
+            (("lstm", "reviews"), ("linear", "linear"))}  # fmt: skip
+
+
+def texts():
+    """100 texts: reviews of films that nobody learned from, and what a reader may come up with."""
+    table = film_reviews()
+    held = table.rows(split_groups(table.groups, 0.2, 0)[1]).texts
+    drawn = random.Random(0).sample(held, 88)
+    return drawn + [
+        "",
+        "   ",
+        "zzyzx",
+        "Zzyzx qwrtp",
+        "good",
+        "It’s NOT good; I don't like it!",
+        "정말 재미있는 영화였어요!",
+        "İstanbul ΣΊΣΥΦΟΣ naïve café nai\u0308ve",
+        "don't can't n't 'tis it's n'tx 'sx “quoted” – dash… \u00a0nbsp\u2003em\u001cfs\ufeffbom",
+        "<b>great</b> & <script>alert(1)</script>",
+        " ".join(held[:3]),
+        " ".join(held[:80]),
+    ]
+
+
+def answers(classifier, text):
+    """What the panel should say: score, scores after each word, what each word adds (None: the text is too long)."""
+    tokens = classifier._tokens(text)
+    read = tokens[: classifier.max_tokens]
+    score, after = classifier.score([text])[0], []
+    if tokens:
+        after = classifier._score_tokens([read[: k + 1] for k in range(len(tokens[:WORDS]))])[0]
+    model, adds = classifier.models[0], None
+    if 1 < len(tokens) <= WORDS and classifier.kind == "linear":
+        with torch.no_grad():
+            logits = model([tokens] + [tokens[:k] + tokens[k + 1 :] for k in range(len(tokens))])
+        adds = (logits[0] - logits[1:]).numpy()
+    elif 1 < len(tokens) <= WORDS:
+        adds = deletions(model.eval(), torch.tensor(classifier.vocabulary.encode(tokens))).numpy()
+    return {"tokens": tokens[:WORDS], "total": len(tokens), "score": score, "after": after, "adds": adds}
+
+
+def test_reviews_get_the_scores_of_the_helper(site, fresh, classifiers):
+    given = texts()
+    assert len(given) == 100
+    page = fresh(site + "page.html")
+    panel(page, "sentiment")
+    said = page.evaluate(
+        """async ([texts, words]) => { const {read} = await dlm.models.sentiment();
+            return texts.map(text => read(text, words)); }""",
+        [given, WORDS],
+    )
+    for text, found in zip(given, said):
+        for kind, classifier in classifiers.items():
+            wanted = answers(classifier, text)
+            assert found["tokens"] == wanted["tokens"] and found["total"] == wanted["total"], text
+            assert found[kind]["score"] == pytest.approx(wanted["score"], abs=1e-4), (kind, text)
+            assert np.allclose(found[kind]["after"], wanted["after"], atol=1e-4, rtol=0), (kind, text)
+            assert (found[kind]["adds"] is None) == (wanted["adds"] is None), (kind, text)
+            if wanted["adds"] is not None:
+                assert np.allclose(found[kind]["adds"], wanted["adds"], atol=1e-4, rtol=0), (kind, text)
+
+
+def test_a_review_is_typed_and_taken_from_the_samples(site, fresh, classifiers):
+    page = fresh(site + "page.html")
+    box = panel(page, "sentiment", key="Space")
+    area, line = box.get_by_role("textbox"), box.locator(".dlm-said")
+    for text in ("A wonderful film.", "Dreadful.", "Zzyzx"):
+        area.press("Control+a")
+        area.press_sequentially(text)
+        page.wait_for_timeout(250)
+        scores = [f"{100 * classifiers[kind].score([text])[0]:.0f} %" for kind in ("lstm", "linear")]
+        assert all(score in line.inner_text() for score in scores), (text, scores, line.inner_text())
+        rows = box.locator("tbody tr")
+        assert [row.split()[0] for row in rows.all_inner_texts()] == classifiers["lstm"]._tokens(text)
+    area.fill("")
+    page.wait_for_timeout(250)
+    assert "no word" in line.inner_text() and box.locator("table").count() == 0
+    area.fill("<img src=x onerror=alert(1)> " + "very long " * 5000)
+    page.wait_for_timeout(1000)
+    assert "first 20,000 letters" in line.inner_text() and box.locator("tbody tr").count() == WORDS
+    for sample in box.locator(".dlm-row button").all():
+        sample.click()
+        assert area.input_value() == sample.inner_text() and "%" in line.inner_text()
+    assert not page.faults
+
+
+# ---------------------------------------------------------------- lecture 08
+
+
+@pytest.fixture(scope="module")
+def detector():
+    return train.load(ROOT / "checkpoints" / "yolo-scenes" / "model.safetensors")
+
+
+def pictures():
+    """100 test scenes, uint8 (3, H, W), four of ten scaled to other sizes and proportions."""
+    for k, image in enumerate(SceneSet(100, "test", 160, 11).images):
+        if k % 5 < 3:
+            yield image
+        else:
+            height, width = 60 + 7 * k % 350, 50 + 13 * k % 350
+            image = torch.nn.functional.interpolate(image[None].float(), (height, width), mode="bilinear")
+            yield image[0].round().byte()
+
+
+LOOK = """async given => {
+    const {look, detections} = await dlm.models.detector(), out = [];
+    const text = numbers => {  // as base64: a list would take Playwright a minute
+        const bytes = new Uint8Array(Float32Array.from(numbers).buffer), parts = [];
+        for (let k = 0; k < bytes.length; k += 8192) parts.push(String.fromCharCode(...bytes.subarray(k, k + 8192)));
+        return btoa(parts.join("")); };
+    for (const [w, h, rgb] of given) {
+        const picture = {w, h, rgb: Uint8Array.from(atob(rgb), letter => letter.charCodeAt(0))};
+        const began = performance.now(), said = look(picture), milliseconds = performance.now() - began;
+        out.push({milliseconds, all: text(said.flatMap(one => [...one.centre, ...one.size, ...one.scores])),
+            found: detections(said, picture, 0.3, 0.45).map(({box, score, label}) => ({box, score, label}))});
+    }
+    return out; }"""
+
+
+def test_pictures_get_the_boxes_of_the_helper(site, fresh, detector):
+    given = list(pictures())
+    assert len(given) == 100 and len({tuple(image.shape) for image in given}) > 20
+    page = fresh(site + "page.html")
+    panel(page, "detector")
+    packed = [[*image.shape[:0:-1], base64.b64encode(image.numpy().tobytes()).decode()] for image in given]
+    said = page.evaluate(LOOK, packed)
+    total = 0
+    for image, one in zip(given, said):
+        with torch.no_grad():
+            boxes, scores = detector.decode(detector(letterbox(image.float() / 255, *detector.size)[None]))
+        mine = np.frombuffer(base64.b64decode(one["all"]), np.float32).reshape(len(scores[0]), -1)
+        assert np.abs(boxes[0].numpy() - mine[:, :4]).max() < 1e-4  # as fractions of the network's input
+        assert np.abs(scores[0].numpy() - mine[:, 4:]).max() < 1e-4
+        wanted = postprocess(boxes[0] * 160, scores[0], 0.3, 0.45)
+        wanted = to_image(wanted, image.shape[1:], detector.size)
+        assert [found["label"] for found in one["found"]] == wanted["labels"].tolist()
+        total += len(wanted["labels"])
+        for found, box, score in zip(one["found"], wanted["boxes"], wanted["scores"]):
+            assert found["box"] == pytest.approx(box.tolist(), abs=1e-4 * max(image.shape[1:]))
+            assert found["score"] == pytest.approx(score.item(), abs=1e-4)
+    assert total > 300
+    assert min(one["milliseconds"] for one in said) < 300
+
+
+def png(width, height, **options):
+    from PIL import Image
+
+    file = io.BytesIO()
+    Image.new("RGB", (width, height), "grey").save(file, "PNG", **options)
+    return file.getvalue()
+
+
+def test_the_detector_by_mouse_and_by_keyboard(site, fresh, detector):
+    page = fresh(site + "page.html")
+    box = panel(page, "detector", key="Enter")
+    line, detail = box.locator(".dlm-said"), box.locator(".dlm-detail")
+    for k, image in enumerate(SceneSet(4, "test", 160, 7).images):
+        box.get_by_role("button", name=f"Test scene {k}").press("Space")
+        with torch.no_grad():
+            boxes, scores = detector.decode(detector(image[None].float() / 255))
+        wanted = postprocess(boxes[0], scores[0], 0.3, 0.45)
+        count = len(wanted["labels"])
+        assert line.inner_text().startswith(f"{count} box{'es' * (count > 1)}: {wanted['labels'][0]}, ")
+
+    before = int(line.inner_text().split()[0])
+    limit = box.get_by_label("NMS limit")
+    for _ in range(20):
+        limit.press("ArrowRight")
+    assert int(line.inner_text().split()[0]) > before and limit.input_value() == "1"
+    score = box.get_by_label("Score at least")
+    score.press("End")
+    assert int(line.inner_text().split()[0]) < 100 and score.input_value() == "0.95"
+    score.fill("0.3")
+
+    choice = box.get_by_role("group", name="Boxes").get_by_role("button")
+    choice.nth(1).press("Enter")
+    assert choice.nth(1).get_attribute("aria-pressed") == "true" and "with the anchor of" in detail.inner_text()
+    assert choice.nth(1).evaluate("button => button === document.activeElement"), "the focus is lost"
+    choice.nth(0).click()
+    first = detail.inner_text()
+    box.locator("canvas").click(position={"x": 3, "y": 3})  # no box there: the choice stays
+    assert detail.inner_text() == first and first.startswith(choice.nth(0).inner_text())
+
+    for name, data, says in (
+        ("words.txt", b"no picture", "is no picture that this browser can read"),
+        ("broken.png", png(40, 30)[:60], "is no picture that this browser can read"),
+        ("thread.png", png(1000, 2), "too narrow"),
+        ("grey.png", png(300, 200), "No box"),
+        ("large.png", png(4000, 1000), "No box"),
+        ("point.png", png(1, 1), ""),
+    ):
+        box.locator("input[type=file]").set_input_files({"name": name, "mimeType": "image/png", "buffer": data})
+        page.wait_for_timeout(600)
+        assert says in line.inner_text(), (name, line.inner_text())
+    assert not page.faults
+
+
+# ---------------------------------------------------------------- lecture 07
+
+
+def ways(count):
+    """Random settings of the panel's controls, for pictures of 64 x 64, each change left out now and then."""
+    rng = random.Random(1)
+
+    def some(value, otherwise):
+        return value if rng.random() < 0.7 else otherwise
+
+    for _ in range(count):
+        height, width = some(rng.randint(16, 64), 64), some(rng.randint(16, 64), 64)
+        high, wide = some(rng.randint(1, height), 0), rng.randint(1, width)
+        yield {
+            "hflip": rng.random() < 0.5,
+            "vflip": rng.random() < 0.5,
+            "height": height,
+            "width": width,
+            "top": rng.randint(0, 64 - height),
+            "left": rng.randint(0, 64 - width),
+            "angle": some(rng.randint(-180, 180), 0),
+            "scale": some(rng.randint(10, 40) / 20, 1),
+            "brightness": some(rng.randint(0, 40) / 20, 1),
+            "contrast": some(rng.randint(0, 40) / 20, 1),
+            "saturation": some(rng.randint(0, 40) / 20, 1),
+            "hue": some(rng.randint(-50, 50) / 100, 0),
+            "erased": [rng.randint(0, height - high), rng.randint(0, width - wide), high, wide],
+        }
+
+
+def test_changed_pictures_have_the_numbers_of_the_helper_and_of_the_lines_shown(site, fresh):
+    page = fresh(site + "page.html")
+    panel(page, "augmentation")
+    names = ["Grape___Black_rot", "Tomato___Early_blight", "Apple___healthy", "Grape___healthy"]
+    leaves = [torch.from_numpy(render(name, k, size=64)).permute(2, 0, 1).contiguous() for k, name in enumerate(names)]
+    given = [[k % 4, how] for k, how in enumerate(ways(100))]
+    found = page.evaluate(
+        """async ([leaves, given]) => {
+            const {change, python} = await dlm.models.augmentation();
+            return given.map(([leaf, how]) => {
+                const data = Float64Array.from(leaves[leaf], value => value / 255);
+                const bytes = new Uint8Array(Float32Array.from(change({h: 64, w: 64, data}, how).data).buffer);
+                return [btoa(bytes.reduce((text, byte) => text + String.fromCharCode(byte), "")), python(how)]; });
+        }""",
+        [[leaf.flatten().tolist() for leaf in leaves], given],
+    )
+    for (leaf, how), (numbers, lines) in zip(given, found):
+        known = {"x": leaves[leaf][None] / 255}
+        exec(lines, known)
+        mine = np.frombuffer(base64.b64decode(numbers), np.float32).reshape(3, how["height"], how["width"])
+        assert np.abs(known["x"][0].numpy() - mine).max() < 1e-4, lines
+
+
+def test_every_slider_changes_the_picture_by_keyboard_and_by_mouse(site, fresh):
+    page = fresh(site + "page.html")
+    box = panel(page, "augmentation", key="Enter")
+    picture, code = box.locator("canvas").nth(1), box.locator(".dlm-code")
+    pixels = "canvas => canvas.toDataURL()"
+    nothing, at_rest = picture.evaluate(pixels), code.inner_text()
+    box.get_by_label("side kept").fill("0.6")  # so that the places of a crop matter, and of what is erased
+    box.get_by_role("group", name="Erase").get_by_label("side").fill("0.3")
+    for control in box.locator("input[type=range], input[type=checkbox]").all():
+        before = picture.evaluate(pixels)
+        control.press("Space" if control.get_attribute("type") == "checkbox" else "PageUp")
+        assert picture.evaluate(pixels) != before, control.get_attribute("id")
+    assert [line.split("(")[0] for line in code.inner_text().splitlines()[3:]] == [
+        f"x = {name}" for name in "hflip vflip crop affine brightness contrast saturation hue erase".split()
+    ]
+    box.get_by_role("button", name="Change nothing").click()
+    assert picture.evaluate(pixels) == nothing and code.inner_text() == at_rest
+    box.get_by_role("button", name="Draw at random").click()
+    assert code.inner_text() != at_rest
+    before = picture.evaluate(pixels)
+    box.get_by_label("upside down").click()
+    assert picture.evaluate(pixels) != before
+    for name in ("a tomato leaf", "an apple leaf"):
+        before = picture.evaluate(pixels)
+        box.get_by_role("button", name=name).click()
+        assert picture.evaluate(pixels) != before
+    box.locator("input[type=file]").set_input_files({"name": "a.txt", "mimeType": "text/plain", "buffer": b"no"})
+    page.wait_for_timeout(300)
+    assert "no picture" in box.locator(".dlm-said").inner_text()
+    box.locator("input[type=file]").set_input_files({"name": "a.png", "mimeType": "image/png", "buffer": png(1, 900)})
+    page.wait_for_timeout(300)
+    assert "1 x 256 pixels become" in box.locator(".dlm-said").inner_text() and not page.faults
