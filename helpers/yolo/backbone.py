@@ -46,6 +46,8 @@ def features(strides, pretrained=True):
 
     name = "tf_efficientnet_lite0"
     base = timm.create_model(name, features_only=True, out_indices=[int(math.log2(s)) - 1 for s in strides])
+    # what lies behind the last map is not run, and would be given no gradient
+    base.blocks = base.blocks[: 1 + max(int(end.split(".")[1]) for end in base.feature_info.module_name())]
     if pretrained:
         whole = timm.create_model(name)
         known = dict(zip(whole.state_dict(), lite0_state_dict().values(), strict=True))

@@ -191,6 +191,7 @@ def load(path):
     else:
         size, strides = config["size"], config["strides"]
         model = borrowed.Borrowed(len(config["classes"]), config["anchors"], size, strides, pretrained=False)
+        model.to(memory_format=torch.channels_last)  # as it was trained, hence the same sums
     model.load_state_dict(weights)
     model.config = config
     return model.eval()
