@@ -22,6 +22,7 @@ from helpers.data.voc import VocSet, split_names
 from helpers.yolo.average_precision import evaluate_dataset
 from helpers.yolo.detect import detect_dataset
 from helpers.yolo.model import make_augment
+from helpers.yolo.scene_set import SceneSet
 from helpers.yolo.train import train_detector
 
 FOLDS = 8
@@ -56,9 +57,9 @@ def fold(place, seed, n):
     return [rest[i] for i in np.random.default_rng(seed).permutation(len(rest))[:n]], test
 
 
-def sets(place, seed, n, side):
+def sets(seed, n, side, place=None):
     """The two parts of `fold` as a `VocSet` each, both of the training photographs' shape."""
-    place = Path(place)
+    place = Path(place or folder())
     with TemporaryDirectory() as made:
         lists = Path(made) / "ImageSets" / "Main"
         lists.mkdir(parents=True)
@@ -70,9 +71,17 @@ def sets(place, seed, n, side):
         return train, VocSet(made, "valid", train.size, train.classes)
 
 
-def run(network, n, side, epochs, seed, place=None):
-    """Train one of `NETWORKS` on n photographs and score it on the fold of `seed`: its mAP and mAP50."""
-    train, test = sets(place or folder(), seed, n, side)
+def drawn(seed, n, side):
+    """Rendered scenes in their place, for a quick run that needs no photograph."""
+    return SceneSet(n, "train", side, seed), SceneSet(8, "test", side, seed)
+
+
+def run(network, n, side, epochs, draw, seed):
+    """Train one of `NETWORKS` on n pictures and score it on those held out: its mAP and mAP50.
+
+    draw(seed, n, side) -> (train, test): `sets`, or `drawn`
+    """
+    train, test = draw(seed, n, side)
     model, _ = train_detector(
         train,
         epochs=epochs,
@@ -89,14 +98,14 @@ def run(network, n, side, epochs, seed, place=None):
 
 def arms(scale):
     """From nothing, frozen, half and full, each with 35, 70 and 140 photographs."""
-    counts, side, borrowed, own = {
-        "tiny": ((8,), 96, 1, 1),
-        "small": ((35, 70, 140), 224, 20, 60),
-        "full": ((35, 70, 140), 320, 80, 300),
+    counts, side, borrowed, own, draw = {
+        "tiny": ((8,), 96, 1, 1, drawn),
+        "small": ((35, 70, 140), 224, 20, 60, sets),
+        "full": ((35, 70, 140), 320, 80, 300, sets),
     }[scale]
     return {
         f"{network}, {n}": partial(
-            run, network, n, side, (own if network == "from nothing" else borrowed) * counts[-1] // n
+            run, network, n, side, (own if network == "from nothing" else borrowed) * counts[-1] // n, draw
         )
         for network in NETWORKS
         for n in counts
