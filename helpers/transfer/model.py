@@ -15,13 +15,14 @@ statistics of a small batch would change every feature before the first step. Th
 other heads to start from (`head`).
 """
 
-import types
-
 import torch
 from torch import nn
 
 from helpers.course.errors import UserError
+from helpers.course.freezing import freeze, freeze_statistics, unfreeze
 from helpers.data.sets import lite0_state_dict
+
+__all__ = ["Classifier", "backbone", "blocks", "freeze", "freeze_first", "freeze_statistics", "unfreeze"]
 
 
 def backbone(name="efficientnet_lite0", pretrained=True):
@@ -81,37 +82,6 @@ def blocks(base):
         stages = isinstance(child, nn.Sequential) and all(isinstance(c, nn.Sequential) for c in child) and len(child)
         out += [(f"{name}.{i}", c) for i, c in child.named_children()] if stages else [(name, child)]
     return [(name, module) for name, module in out if any(True for _ in module.parameters())]
-
-
-def freeze(module):
-    """Stop training `module`, *wholly*: its parameters and its batch-norm statistics.
-
-    `requires_grad=False` alone leaves running_mean and running_var moving with every forward pass in
-    training mode. So the module also stays in evaluation mode when its parent calls `train()`.
-    """
-    for parameter in module.parameters():
-        parameter.requires_grad_(False)
-    module.train = types.MethodType(lambda self, mode=True: nn.Module.train(self, False), module)
-    module.eval()
-    return module
-
-
-def freeze_statistics(module):
-    """Keep every batch norm in `module` on its stored mean and variance; its scale and shift still learn."""
-    for part in module.modules():
-        if isinstance(part, nn.modules.batchnorm._BatchNorm):
-            part.train = types.MethodType(lambda self, mode=True: nn.Module.train(self, False), part)
-            part.eval()
-    return module
-
-
-def unfreeze(module):
-    """Undo `freeze` and `freeze_statistics`."""
-    for part in module.modules():
-        part.__dict__.pop("train", None)
-    for parameter in module.parameters():
-        parameter.requires_grad_(True)
-    return module
 
 
 def freeze_first(base, count):

@@ -3,7 +3,8 @@
 Notebooks: notebooks/08a_tasks.ipynb, with `tasks`, `heads`, `shifts`, `receptive_field`, `stages` and `sketches`; and
 notebooks/08b_yolo.ipynb. There an image goes through `scene_set` or `data.voc`, `train`, `model`, `grid`, `loss`,
 `detect` and `average_precision`; `resample` gives intervals over images; `darknet` reads and writes the networks of
-the C program; `v1` and `anchors` are topics of the lecture; `experiments` holds the recorded runs, `cli` the command.
+the C program; `backbone` borrows features, which `photographs` compares; `v1` and `anchors` are topics of the lecture;
+`experiments` holds the recorded runs, `cli` the command.
 """
 
 import lazy_loader
@@ -13,6 +14,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submodules=[
         "anchors",
         "average_precision",
+        "backbone",
         "boxes",
         "cli",
         "darknet",
@@ -23,6 +25,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "heads",
         "loss",
         "model",
+        "photographs",
         "receptive_field",
         "resample",
         "scene_set",

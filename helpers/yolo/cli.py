@@ -21,7 +21,9 @@ Data = Annotated[
 ]
 Threshold = Annotated[float, typer.Option(min=0, max=1, help="Smallest score of a detection.")]
 Nms = Annotated[float, typer.Option(min=0, max=1, help="IoU from which the weaker of two boxes of a class goes.")]
-Strides = Annotated[str, typer.Option(help="Pixels a cell, a head each, e.g. 8,16.")]
+Strides = Annotated[
+    str | None, typer.Option(help="Pixels a cell, a head each; 8,16 where left out, 16,32 with a backbone.")
+]
 
 
 def _strides(text):
@@ -63,8 +65,16 @@ def train(
         int | None,
         typer.Option(min=32, help="The network's input: the longer side, in pixels. Its shape follows the pictures."),
     ] = None,
-    width: Annotated[int, typer.Option(min=1, help="Filters of the first layer.")] = 16,
-    strides: Strides = "8,16",
+    backbone: Annotated[
+        Literal["none", "efficientnet_lite0"] | None,
+        typer.Option(help="none: a network from nothing; efficientnet_lite0: features learnt from ImageNet."),
+    ] = None,
+    freeze: Annotated[
+        Literal["base", "half", "none"],
+        typer.Option(help="What of the backbone does not learn: all of it, its first half, nothing."),
+    ] = "half",
+    width: Annotated[int, typer.Option(min=1, help="Filters of the first layer, without a backbone.")] = 16,
+    strides: Strides = None,
     box_loss: Annotated[Literal["v3", "iou", "giou", "ciou"], typer.Option(help="v3: squared differences.")] = "ciou",
     ignore: Annotated[
         float, typer.Option(min=0, max=1, help="Boxes with a larger IoU with an object need not be 'no object'.")
@@ -98,12 +108,15 @@ def train(
         from helpers.yolo.average_precision import evaluate_dataset
         from helpers.yolo.detect import detect_dataset
         from helpers.yolo.model import make_augment
-        from helpers.yolo.train import RECIPES, check, save, train_detector
+        from helpers.yolo.train import DEFAULT_BACKBONE, HEADS, RECIPES, check, save, train_detector
 
-        recipe = RECIPES[kind]
-        mirrored, heads, side = flip or recipe["flip"], _strides(strides), size or recipe["size"]
-        check(heads, side, box_loss)
-        training = _data(data, "train", side, None, seed, scenes, max(heads))
+        features = backbone or DEFAULT_BACKBONE[kind]
+        recipe = RECIPES[kind][features]
+        heads = _strides(strides) if strides else HEADS[features]
+        mirrored, side = flip or recipe["flip"], size or recipe["size"]
+        check(heads, side, box_loss, features, freeze)
+        multiple = max(heads) if features == "none" else 32
+        training = _data(data, "train", side, None, seed, scenes, multiple)
         valid = _data(data, "valid", training.size, training.classes, seed)
         if lr is not None:
             options["lr"] = lr
@@ -113,6 +126,8 @@ def train(
             epochs=epochs or recipe["epochs"],
             width=width,
             strides=heads,
+            backbone=features,
+            freeze=freeze,
             box_loss=box_loss,
             ignore=ignore,
             rescore=rescore,
@@ -328,6 +343,11 @@ def export_darknet(
     from helpers.yolo.model import export
 
     model = load_detector(weights)
+    if "cfg" not in model.config:
+        raise UserError(
+            f"{weights} holds a network with the backbone {model.config['backbone']}, which no Darknet cfg describes: "
+            "export one that was trained with --backbone none"
+        )
     cli.writable(out)
     export(model, model.config["cfg"], out, model.config["classes"])
     files = [str(out / f"yolo.{end}") for end in ("cfg", "weights", "names", "data")]

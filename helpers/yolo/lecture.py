@@ -25,6 +25,9 @@ LECTURE = Lecture(
         "yolo-confidence": Experiment(
             "experiments:confidence", "Does the objectness of a YOLO follow hits or the IoU?"
         ),
+        "yolo-photographs": Experiment(
+            "photographs:arms", "Do borrowed features help a detector that has few photographs?"
+        ),
     },
     measures={
         "map": "mAP",

@@ -13,6 +13,7 @@ import torch
 
 from helpers.course.errors import UserError
 from helpers.course.training import fit, load_model, save_model
+from helpers.yolo import backbone as borrowed
 from helpers.yolo.average_precision import evaluate_dataset
 from helpers.yolo.boxes import kmeans_anchors
 from helpers.yolo.darknet.network import Darknet
@@ -21,7 +22,20 @@ from helpers.yolo.loss import BOX_LOSSES
 from helpers.yolo.model import make_augment, make_step, new, small_cfg
 
 # What `train_detector` is called with where nothing else is said. Found on the validation splits alone.
-RECIPES = {"scenes": {"epochs": 8, "size": 160, "flip": "none"}, "voc": {"epochs": 150, "size": 320, "flip": "both"}}
+RECIPES = {
+    "scenes": {
+        "none": {"epochs": 8, "size": 160, "flip": "none"},
+        "efficientnet_lite0": {"epochs": 8, "size": 160, "flip": "none"},
+    },
+    "voc": {
+        "none": {"epochs": 150, "size": 320, "flip": "both"},
+        "efficientnet_lite0": {"epochs": 40, "size": 256, "flip": "horizontal"},
+    },
+}
+DEFAULT_BACKBONE = {"scenes": "none", "voc": "none"}
+# the largest learning rate, and the strides, where nothing else is said
+LR = {"none": 6e-3, "efficientnet_lite0": 2e-3}
+HEADS = {"none": (8, 16), "efficientnet_lite0": (16, 32)}
 
 
 def anchors_of(data, n, seed=0):
@@ -40,7 +54,7 @@ def train_detector(
     *,
     epochs,
     width=16,
-    strides=(8, 16),
+    strides=None,
     anchors=3,
     residuals=2,
     box_loss="ciou",
@@ -49,41 +63,58 @@ def train_detector(
     rescore=False,
     anchor_iou=0.4,
     augment=None,
-    lr=6e-3,
+    lr=None,
     weight_decay=5e-3,
     warmup=0.2,
     batch_size=16,
     seed=0,
     judgements=5,
+    backbone="none",
+    freeze="half",
     config=None,
     **options,
 ):
     """Train a small YOLO on a data set: (model, `Result` of `training.fit`, which takes `options`).
 
-    width, strides, residuals   the network, see `model.small_cfg`
+    width, strides, residuals   the network from nothing, see `model.small_cfg`; strides None: `HEADS`
+    backbone, freeze            "none": that network; else borrowed features, see `backbone.Borrowed` and
+                                `backbone.hold`, that learn at a tenth of the rate; no `width` and `residuals` then
     anchors                     how many a head, by k-means on `train`; or all of them, (A, 2) in pixels
     box_loss ... anchor_iou     the loss, see `model.make_step`
     augment                     see `model.make_augment`; None: zoom, shift and tint, no flips
-    lr, warmup                  the largest learning rate of AdamW, reached after `warmup` of all steps; from there it
-                                falls to 0 as a cosine does
+    lr, warmup                  the largest learning rate of AdamW (None: `LR`), reached after `warmup` of all steps;
+                                from there it falls to 0 as a cosine does
     judgements                  so often, in the second half, the mAP on `valid` is taken; the best weights are kept
 
     `model.config` holds the cfg and what else `save` writes. Without `valid` the last weights are kept.
     """
+    borrowed.check(backbone, freeze, strides or HEADS.get(backbone))
+    strides, lr = strides or HEADS[backbone], lr or LR[backbone]
     torch.manual_seed(seed)
     if isinstance(anchors, int):
         anchors = anchors_of(train, anchors * len(strides))
-    cfg = small_cfg(len(train.classes), anchors, train.size, width, strides, residuals)
+    if backbone == "none":
+        cfg = small_cfg(len(train.classes), anchors, train.size, width, strides, residuals)
+        model, own = new(cfg), {"width": width, "residuals": residuals}
+        weights = [p for p in model.parameters() if p.ndim > 1]
+        others = [p for p in model.parameters() if p.ndim <= 1]  # biases and batch norms do not decay
+        learn = [{"params": weights, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]
+        built = {"cfg": cfg}
+    else:
+        model = borrowed.hold(borrowed.Borrowed(len(train.classes), anchors, train.size, strides), freeze)
+        learn, own = borrowed.groups(model, lr, weight_decay), {"backbone": backbone, "freeze": freeze}
+        built = {"anchors": torch.as_tensor(anchors).tolist()}
     # in memory the channels of a pixel lie side by side: a fifth faster on a CPU
-    model = new(cfg).to(memory_format=torch.channels_last)
-    weights = [p for p in model.parameters() if p.ndim > 1]
-    others = [p for p in model.parameters() if p.ndim <= 1]  # biases and batch norms do not decay
-    optimizer = torch.optim.AdamW(
-        [{"params": weights, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}], lr
-    )
+    model.to(memory_format=torch.channels_last)
+    optimizer = torch.optim.AdamW(learn, lr)
     steps = epochs * -(-len(train) // batch_size)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, lr, total_steps=steps, pct_start=warmup, cycle_momentum=False, final_div_factor=1e3
+        optimizer,
+        [group["lr"] for group in optimizer.param_groups],
+        total_steps=steps,
+        pct_start=warmup,
+        cycle_momentum=False,
+        final_div_factor=1e3,
     )
     every = max(1, epochs // (2 * judgements))
 
@@ -97,9 +128,7 @@ def train_detector(
         "kind": "yolo",
         "classes": train.classes,
         "size": list(train.size),
-        "width": width,
         "strides": list(strides),
-        "residuals": residuals,
         "seed": seed,
         "epochs": epochs,
         "lr": lr,
@@ -110,8 +139,9 @@ def train_detector(
         "anchor_iou": anchor_iou,
         "weight_decay": weight_decay,
         "warmup": warmup,
-    } | (config or {})
-    model.config = facts | {"cfg": cfg}
+    }
+    facts |= own | (config or {})
+    model.config = facts | built
     result = fit(
         model,
         train,
@@ -131,8 +161,9 @@ def train_detector(
     return model, result
 
 
-def check(strides, side, box_loss):
+def check(strides, side, box_loss, backbone="none", freeze="half"):
     """Complain before any image is read: raises UserError for a network or a loss that cannot be."""
+    borrowed.check(backbone, freeze, strides)
     small_cfg(1, [[8, 8]] * len(strides), (max(strides, default=1),) * 2, 2, strides)
     if side % max(strides) or side // max(strides) < 2:
         raise UserError(
@@ -155,7 +186,12 @@ def load(path):
     weights, config = load_model(path)
     if config.get("kind") != "yolo":
         raise UserError(f"{path} holds no detector: name the folder that `yolo train` wrote")
-    model = Darknet(config["cfg"])
+    if config.get("backbone", "none") == "none":
+        model = Darknet(config["cfg"])
+    else:
+        size, strides = config["size"], config["strides"]
+        model = borrowed.Borrowed(len(config["classes"]), config["anchors"], size, strides, pretrained=False)
+        model.to(memory_format=torch.channels_last)  # as it was trained, hence the same sums
     model.load_state_dict(weights)
     model.config = config
     return model.eval()

@@ -45,6 +45,8 @@ def arguments(folder, out, *more):
         f"voc:{folder}",
         "--size",
         96,
+        "--backbone",
+        "none",
         "--width",
         8,
         "--batch-size",
