@@ -70,10 +70,12 @@ def train(
         typer.Option(help="none: a network from nothing; efficientnet_lite0: features learnt from ImageNet."),
     ] = None,
     freeze: Annotated[
-        Literal["base", "half", "none"],
-        typer.Option(help="What of the backbone does not learn: all of it, its first half, nothing."),
-    ] = "half",
-    width: Annotated[int, typer.Option(min=1, help="Filters of the first layer, without a backbone.")] = 16,
+        Literal["base", "half", "none"] | None,
+        typer.Option(help="What of a backbone does not learn: all of it, its first half (the default), nothing."),
+    ] = None,
+    width: Annotated[
+        int | None, typer.Option(min=1, help="Filters of the first layer of a network from nothing; 16 by default.")
+    ] = None,
     strides: Strides = None,
     box_loss: Annotated[Literal["v3", "iou", "giou", "ciou"], typer.Option(help="v3: squared differences.")] = "ciou",
     ignore: Annotated[
@@ -111,10 +113,14 @@ def train(
         from helpers.yolo.train import DEFAULT_BACKBONE, HEADS, RECIPES, check, save, train_detector
 
         features = backbone or DEFAULT_BACKBONE[kind]
+        if features == "none" and freeze is not None:
+            raise UserError("--freeze is for borrowed features: add --backbone efficientnet_lite0, or leave it out")
+        if features != "none" and width is not None:
+            raise UserError(f"--width is for a network from nothing: leave it out, or --backbone {features}")
         recipe = RECIPES[kind][features]
         heads = _strides(strides) if strides else HEADS[features]
         mirrored, side = flip or recipe["flip"], size or recipe["size"]
-        check(heads, side, box_loss, features, freeze)
+        check(heads, side, box_loss, features)
         multiple = max(heads) if features == "none" else 32
         training = _data(data, "train", side, None, seed, scenes, multiple)
         valid = _data(data, "valid", training.size, training.classes, seed)
@@ -124,10 +130,10 @@ def train(
             training,
             valid,
             epochs=epochs or recipe["epochs"],
-            width=width,
+            width=width or 16,
             strides=heads,
             backbone=features,
-            freeze=freeze,
+            freeze=freeze or "half",
             box_loss=box_loss,
             ignore=ignore,
             rescore=rescore,
@@ -227,10 +233,12 @@ def _record(path, facts, model, data, weights):
     place = Path(place).name
     named = f"{kind}:PATH/{place}" if place else kind  # no path of this machine
     trainings = {r["seed"]: r["seconds"] or 0 for r in sorted(rows, key=lambda r: r["seed"]) if "seconds" in r}
-    commands = [f"python -m helpers yolo train --data {named} --seed {s} --out DIR" for s in trainings]
+    backbone = model.config.get("backbone", "none")
+    options = "" if backbone == "none" else f" --backbone {backbone} --freeze {model.config['freeze']}"
+    commands = [f"python -m helpers yolo train --data {named}{options} --seed {s} --out DIR" for s in trainings]
     record = {
         "name": path.stem,
-        "title": f"A detector trained from scratch on {place or kind}",
+        "title": f"A detector {'trained from scratch' if not options else 'on borrowed features'} on {place or kind}",
         "lecture": "yolo",
         "command": commands[0],
         "commands": commands,

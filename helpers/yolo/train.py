@@ -21,7 +21,8 @@ from helpers.yolo.detect import detect_dataset
 from helpers.yolo.loss import BOX_LOSSES
 from helpers.yolo.model import make_augment, make_step, new, small_cfg
 
-# What `train_detector` is called with where nothing else is said. Found on the validation splits alone.
+# What `train_detector` is called with where nothing else is said. Found on the validation splits alone; with a
+# backbone a first guess.
 RECIPES = {
     "scenes": {
         "none": {"epochs": 8, "size": 160, "flip": "none"},

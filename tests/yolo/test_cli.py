@@ -304,6 +304,8 @@ def test_two_processes_take_one_map(folder, tmp_path):
         (("--size", 100), ["size", "got 100"]),
         (("--device", "cuda:99"), ["cuda:99"]),
         (("--lr", 1e9), ["lower the"]),
+        (("--freeze", "base"), ["--freeze is for borrowed features", "--backbone efficientnet_lite0"]),
+        (("--backbone", "efficientnet_lite0", "--width", 8), ["--width is for a network from nothing"]),
     ],
 )
 def test_bad_settings_end_in_one_line(folder, tmp_path, more, words):
