@@ -9,15 +9,13 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import threading
 import time
-from functools import partial
 from html.parser import HTMLParser
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import pytest
+from static_site import served
 
 ROOT = Path(__file__).parents[1]
 pytest.importorskip("jupyter_book", reason="the book extra is not installed")
@@ -294,17 +292,10 @@ def test_every_term_of_the_glossary_is_used_by_a_lecture(book):
 
 
 # ------------------------------------------------------------------ in a browser
-class Quiet(SimpleHTTPRequestHandler):
-    def log_message(self, *args):
-        pass
-
-
 @pytest.fixture(scope="session")
 def site(book):
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(book)))
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_address[1]}/"
-    server.shutdown()
+    with served(book) as address:
+        yield address
 
 
 @pytest.fixture(scope="module")  # another file's browser cannot start while this one runs

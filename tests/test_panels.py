@@ -13,15 +13,13 @@ import random
 import re
 import shutil
 import sys
-import threading
 import zlib
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from static_site import served
 
 from helpers.data import film_reviews, split_groups
 from helpers.data.geometry import letterbox
@@ -39,11 +37,6 @@ CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
 LECTURES = {"sentiment": "09_sentiment", "detector": "08b_yolo", "augmentation": "07_image_augmentation"}
 PANELS = list(LECTURES)
-
-
-class Quiet(SimpleHTTPRequestHandler):
-    def log_message(self, *args):
-        pass
 
 
 @pytest.fixture(scope="module")
@@ -70,10 +63,8 @@ def book(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def site(book):
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(book)))
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_address[1]}/"
-    server.shutdown()
+    with served(book) as address:
+        yield address
 
 
 @pytest.fixture(scope="module")

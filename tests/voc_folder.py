@@ -3,6 +3,8 @@
 import numpy as np
 from PIL import Image
 
+from helpers.data import scenes
+
 
 def write_voc(folder, images, boxes, names, split="train", prefix="p", enlarge=1):
     """images (N, 3, H, W) uint8, boxes xyxy with whole corners, names: lists of class names."""
@@ -22,4 +24,12 @@ def write_voc(folder, images, boxes, names, split="train", prefix="p", enlarge=1
         (folder / "Annotations" / f"{stem}.xml").write_text(f"<annotation>{objects}</annotation>")
         stems.append(stem)
     (folder / "ImageSets" / "Main" / f"{split}.txt").write_text("".join(f"{s}\n" for s in stems))
+    return folder
+
+
+def write_scenes(folder, counts, name=lambda k: "digit"):
+    """Rendered scenes of 96 pixels in the layout of Pascal VOC; counts {split: n}, name(k): the class of a digit k."""
+    for split, n in counts.items():
+        images, boxes, labels = scenes.dataset(n, 3, {"val": "valid"}.get(split, split), 96)
+        write_voc(folder, images, boxes, [[name(k) for k in ks] for ks in labels], split, split)
     return folder

@@ -4,10 +4,9 @@ import numpy as np
 import pytest
 import torch
 from command_line import here, refused, stopped, the_object
-from voc_folder import write_voc
+from voc_folder import write_scenes
 
 from helpers.course.errors import UserError
-from helpers.data import scenes
 from helpers.data.sets import lite0_state_dict
 from helpers.data.voc import VocSet
 from helpers.yolo import backbone
@@ -27,11 +26,7 @@ def borrowed(strides=(16, 32), pretrained=False):
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """Eight scenes to train and four to validate, as a VOC folder."""
-    place = tmp_path_factory.mktemp("voc")
-    for split, n in (("train", 8), ("val", 4)):
-        images, boxes, labels = scenes.dataset(n, 3, {"val": "valid"}.get(split, split), 96)
-        write_voc(place, images, boxes, [["digit"] * len(ks) for ks in labels], split, split)
-    return place
+    return write_scenes(tmp_path_factory.mktemp("voc"), {"train": 8, "val": 4})
 
 
 def words(folder, out, *more):

@@ -14,7 +14,7 @@ from command_line import ROOT, TWO, here, refused, shell, stopped, the_object
 from darknet_oracle import Oracle
 from faster_coco_eval import COCO, COCOeval_faster
 from PIL import Image
-from voc_folder import write_voc
+from voc_folder import write_scenes, write_voc
 
 from helpers.course.experiments import Record
 from helpers.data import scenes
@@ -30,11 +30,7 @@ CLASSES = ["even", "odd"]
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """Scenes with even and odd digits as a VOC folder: 24 to train, 10 to validate, 10 to test."""
-    place = tmp_path_factory.mktemp("voc")
-    for split, n in (("train", 24), ("val", 10), ("test", 10)):
-        images, boxes, labels = scenes.dataset(n, 3, {"val": "valid"}.get(split, split), 96)
-        write_voc(place, images, boxes, [[CLASSES[k % 2] for k in ks] for ks in labels], split, split)
-    return place
+    return write_scenes(tmp_path_factory.mktemp("voc"), {"train": 24, "val": 10, "test": 10}, lambda k: CLASSES[k % 2])
 
 
 def arguments(folder, out, *more):

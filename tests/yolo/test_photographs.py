@@ -5,10 +5,9 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from voc_folder import write_voc
+from voc_folder import write_scenes
 
 from helpers.course.errors import UserError
-from helpers.data import scenes
 from helpers.yolo import photographs
 
 RACCOON = Path(os.environ.get("DLM_SHARED", Path(__file__).parents[2] / ".." / "shared")) / "data" / "raccoon"
@@ -16,11 +15,7 @@ RACCOON = Path(os.environ.get("DLM_SHARED", Path(__file__).parents[2] / ".." / "
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
-    place = tmp_path_factory.mktemp("made")
-    for split, n in (("train", 12), ("val", 4)):
-        images, boxes, labels = scenes.dataset(n, 3, {"val": "valid"}.get(split, split), 96)
-        write_voc(place, images, boxes, [["digit"] * len(ks) for ks in labels], split, split)
-    return place
+    return write_scenes(tmp_path_factory.mktemp("made"), {"train": 12, "val": 4})
 
 
 def test_folds_share_nothing_and_smaller_draws_lie_in_larger_ones(place):
