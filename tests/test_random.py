@@ -1,7 +1,5 @@
 """No draw that another computer may draw otherwise: neither said in the code nor met while a notebook runs."""
 
-import subprocess
-import sys
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -172,20 +170,3 @@ def test_what_agrees_is_let_through(name, way):
     with way(), agreeing() as found:
         AGREE[name]()
     assert not found
-
-
-def test_the_tiny_run_of_a_notebook_refuses_it(tmp_path):
-    def ran(code, *tags):
-        good = "import torch\nfrom helpers.course.draws import dropout\ndropout(torch.ones(3), 0.5, True)"
-        cells = [nbformat.v4.new_code_cell("x = 1"), nbformat.v4.new_code_cell(good)]
-        cells += [nbformat.v4.new_code_cell(code, metadata={"tags": [*tags]})]
-        nbformat.write(nbformat.v4.new_notebook(cells=cells), tmp_path / "x.ipynb")
-        command = [sys.executable, ROOT / "tests" / "tiny_run.py", tmp_path / "x.ipynb"]
-        return subprocess.run(command, capture_output=True, text=True, timeout=240)
-
-    line = f"aten::bernoulli_ {WHY}"
-    planted = "import torch\ntorch.nn.functional.dropout(torch.ones(3), 0.5)"
-    plain = ran(planted)
-    assert plain.returncode == 1 and line in plain.stderr and "x.ipynb, cell 2 raised" in plain.stderr
-    hidden = ran(planted, "raises-exception")  # where an error is expected, this one still counts
-    assert hidden.returncode == 1 and hidden.stderr.endswith(f"x.ipynb: {line}\n")

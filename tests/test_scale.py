@@ -5,7 +5,6 @@ device. How the full data become training and test sets is checked on folders th
 (tests/full_scale.py). Each experiment has its arms at all three scales.
 """
 
-import subprocess
 import sys
 from pathlib import Path
 
@@ -14,6 +13,8 @@ import nbformat
 import numpy as np
 import pytest
 import torch
+from agreeing_draws import WHY
+from tiny_run import tiny_runs
 
 from helpers.augmentation import experiments as augmentation_study
 from helpers.course import experiments
@@ -26,13 +27,14 @@ ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 
 
-def tiny_run(path):
-    command = [sys.executable, ROOT / "tests" / "tiny_run.py", path]
-    return subprocess.run(command, capture_output=True, text=True, timeout=240)
+@pytest.fixture(scope="module")
+def tiny_run():
+    with tiny_runs() as runs:
+        yield runs
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_every_cell_runs_tiny(path):
+def test_every_cell_runs_tiny(path, tiny_run):
     run = tiny_run(path)
     assert run.returncode == 0, run.stderr[-3000:]
     code = [cell for cell in nbformat.read(path, 4).cells if cell.cell_type == "code"]
@@ -52,7 +54,7 @@ FAULTS = [  # a cell, the same with a fault, what the fault is called
 ]
 
 
-def test_a_fault_in_a_cell_is_noticed(tmp_path):
+def test_a_fault_in_a_cell_is_noticed(tmp_path, tiny_run):
     def ran(*cells):
         new = [
             nbformat.v4.new_code_cell(cell, metadata={"tags": ["raises-exception"] * raises}) for cell, raises in cells
@@ -65,6 +67,22 @@ def test_a_fault_in_a_cell_is_noticed(tmp_path):
     assert all(name in run.stderr for _, _, name in FAULTS)
     run = ran(("x = 1", False), ("x / 0", False))
     assert run.returncode == 1 and "x.ipynb, cell 1 raised:\nx / 0" in run.stderr
+
+
+def test_a_draw_that_does_not_agree_is_refused(tmp_path, tiny_run):
+    def ran(code, *tags):
+        good = "import torch\nfrom helpers.course.draws import dropout\ndropout(torch.ones(3), 0.5, True)"
+        cells = [nbformat.v4.new_code_cell("x = 1"), nbformat.v4.new_code_cell(good)]
+        cells += [nbformat.v4.new_code_cell(code, metadata={"tags": [*tags]})]
+        nbformat.write(nbformat.v4.new_notebook(cells=cells), tmp_path / "x.ipynb")
+        return tiny_run(tmp_path / "x.ipynb")
+
+    line = f"aten::bernoulli_ {WHY}"
+    planted = "import torch\ntorch.nn.functional.dropout(torch.ones(3), 0.5)"
+    plain = ran(planted)
+    assert plain.returncode == 1 and line in plain.stderr and "x.ipynb, cell 2 raised" in plain.stderr
+    hidden = ran(planted, "raises-exception")  # where an error is expected, this one still counts
+    assert hidden.returncode == 1 and hidden.stderr.endswith(f"x.ipynb: {line}\n")
 
 
 @pytest.mark.parametrize("name", experiments.experiments())

@@ -54,10 +54,13 @@ def linear_probe(x, y, classes, l2=1e-2):
     """
     x = x.double()
     mean, s = x.mean(0), x.std()
-    z = (x - mean) / s
+    # The best rows of W lie in the span of the z_i (what is outside costs l2 and changes no loss), so they are sought
+    # in its coordinates: min(n, D) numbers a class instead of D.
+    span = torch.linalg.svd((x - mean) / s, full_matrices=False).Vh  # (min(n, D), D), orthonormal rows
+    z = (x - mean) / s @ span.T  # (n, min(n, D))
 
     @torch.enable_grad()
-    def objective(flat):  # (classes D + classes,) float64 -> the loss and its gradient
+    def objective(flat):  # (classes min(n, D) + classes,) float64 -> the loss and its gradient
         both = torch.from_numpy(flat).to(x.device).requires_grad_()
         w, b = both[:-classes].view(classes, -1), both[-classes:]
         loss = F.cross_entropy(z @ w.T + b, y) + l2 / 2 * w.square().sum()
@@ -65,9 +68,9 @@ def linear_probe(x, y, classes, l2=1e-2):
         return loss.item(), both.grad.cpu().numpy()
 
     settings = {"maxiter": 1000, "maxcor": 20, "gtol": 1e-7, "ftol": 1e-15}
-    found = minimize(objective, np.zeros(classes * (x.shape[1] + 1)), jac=True, method="L-BFGS-B", options=settings)
+    found = minimize(objective, np.zeros(classes * (z.shape[1] + 1)), jac=True, method="L-BFGS-B", options=settings)
     both = torch.from_numpy(found.x).to(x.device)
-    w, b = both[:-classes].view(classes, -1), both[-classes:]
+    w, b = both[:-classes].view(classes, -1) @ span, both[-classes:]  # (classes, D), (classes,)
     return (w / s).float(), (b - w @ mean / s).float()  # W z + b = (W/s) x + (b - W mean/s)
 
 

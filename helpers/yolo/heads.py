@@ -188,11 +188,18 @@ class ByColour:
         return self.table[self.colours(images)]
 
 
-def class_iou(found, truth, classes=3):
-    """IoU of each class over all pixels of all pictures: two integer tensors of one shape -> (classes,).
+def confusion(found, truth, classes=3):
+    """Pixels of each picture by true and by found class: two integer tensors (N, H, W) -> (N, classes, classes)."""
+    picture = torch.arange(len(truth), device=truth.device).view(-1, 1, 1)
+    place = (picture * classes + truth) * classes + found
+    return torch.bincount(place.flatten(), minlength=len(truth) * classes**2).view(-1, classes, classes)
+
+
+def class_iou(counts):
+    """IoU of each class over all pixels of all pictures, from their `confusion` (N, classes, classes) -> (classes,).
 
     Pixels that both call k over pixels that either calls k; NaN where nobody does.
     """
-    both = torch.bincount(truth.flatten() * classes + found.flatten(), minlength=classes**2).view(classes, classes)
+    both = counts.sum(0)
     hit = both.diagonal().double()
     return hit / (both.sum(0) + both.sum(1) - hit)

@@ -50,12 +50,14 @@ def test_bad_strategies_end_in_one_line():
 # ---------------------------------------------------------------- the head
 
 
-def test_the_linear_probe_reaches_scikit_learns_optimum():
+@pytest.mark.parametrize("features", [20, 400])
+def test_the_linear_probe_reaches_scikit_learns_optimum(features):
     from sklearn.linear_model import LogisticRegression
 
     g = torch.Generator().manual_seed(0)
     y = torch.arange(150) % 3
-    x = torch.randn(150, 20, generator=g) * torch.logspace(-1, 1, 20) + y[:, None] * torch.randn(20, generator=g)
+    x = torch.randn(150, features, generator=g) * torch.logspace(-1, 1, features)
+    x += y[:, None] * torch.randn(features, generator=g)
     l2 = 1e-2
     w, b = linear_probe(x, y, 3, l2)
     mean, s = x.double().mean(0).numpy(), x.double().std().item()

@@ -55,12 +55,16 @@ def test_pixels_have_the_class_of_their_ink():
 
 
 def test_iou_of_classes_by_counting():
-    a, b = torch.tensor([0, 0, 1, 1, 1]), torch.tensor([0, 1, 1, 1, 0])
-    assert torch.allclose(heads.class_iou(a, b, 2), torch.tensor([1 / 3, 2 / 4]).double())
-    assert heads.class_iou(a, b, 3)[2].isnan()
+    a, b = torch.tensor([[[0, 0, 1, 1, 1]]]), torch.tensor([[[0, 1, 1, 1, 0]]])
+    assert heads.confusion(a, b, 2).tolist() == [[[1, 1], [1, 2]]]  # rows: truth
+    assert torch.allclose(heads.class_iou(heads.confusion(a, b, 2)), torch.tensor([1 / 3, 2 / 4]).double())
+    assert heads.class_iou(heads.confusion(a, b, 3))[2].isnan()
     generator = torch.Generator().manual_seed(1)
     found, truth = (torch.randint(3, (2, 9, 9), generator=generator) for _ in range(2))
-    for k, value in enumerate(heads.class_iou(found, truth)):
+    counts = heads.confusion(found, truth)
+    assert counts.shape == (2, 3, 3) and counts.sum((1, 2)).tolist() == [81, 81]
+    assert torch.equal(counts[[1]], heads.confusion(found[[1]], truth[[1]]))
+    for k, value in enumerate(heads.class_iou(counts)):
         both, either = ((found == k) & (truth == k)).sum(), ((found == k) | (truth == k)).sum()
         assert value == pytest.approx((both / either).item())
 
