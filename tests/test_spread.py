@@ -119,18 +119,25 @@ def test_a_training_that_is_disturbed_moves_by_roundings_only():
     import subprocess
     import sys
 
-    code = (
-        "import sys, torch; sys.path.insert(0, {0!r})\n"
+    code = (  # each in a process of its own, which is a fork: PyTorch is imported once
+        "import os, sys, torch; sys.path.insert(0, sys.argv[1])\n"
         "from tools.rounding import disturb\n"
-        "if {1}: disturb({1})\n"
-        "torch.manual_seed(0); m = torch.nn.Linear(50, 1); torch.optim.SGD(m.parameters(), lr=.1)\n"
-        "print(m.weight.tolist()[0], torch.rand(1).item())"
+        "train = lambda m: torch.optim.SGD(m.parameters(), lr=.1)\n"
+        "train(torch.nn.Linear(1, 1))\n"
+        "for seed in (0, 1, 2):\n"
+        "    if not os.fork():\n"
+        "        if seed: disturb(seed)\n"
+        "        torch.manual_seed(0); m = torch.nn.Linear(50, 1); train(m)\n"
+        "        print(m.weight.tolist()[0], torch.rand(1).item(), flush=True)\n"
+        "        os._exit(0)\n"
+        "    os.wait()\n"
     )
+    done = subprocess.run([sys.executable, "-c", code, ROOT], capture_output=True, text=True, check=True)
     runs = []
-    for seed in (0, 1, 2):
-        done = subprocess.run([sys.executable, "-c", code.format(str(ROOT), seed)], capture_output=True, text=True)
-        weights, drawn = done.stdout.rsplit(" ", 1)
+    for line in done.stdout.splitlines():
+        weights, drawn = line.rsplit(" ", 1)
         runs.append((json.loads(weights), drawn))
+    assert len(runs) == 3
     plain, one, two = (weights for weights, _ in runs)
     assert len({drawn for _, drawn in runs}) == 1  # the lecture's random numbers stay as they are
     for a, b in ((plain, one), (one, two)):
