@@ -71,6 +71,8 @@ def markdown_problems(nb):
         for what, pattern in MYST.items():
             if pattern.search(words):
                 yield f"cell {place}: {what}; notebooks are plain Markdown"
+        for sentence in doubled(words):
+            yield f"cell {place}: twice: {sentence}"
         for alt in re.findall(r"!\[(.*?)\]\(", words, re.S):
             if len(alt.strip()) < 10:
                 yield f"cell {place}: an image without alternative text"
@@ -128,6 +130,12 @@ def code_problems(nb):
         yield from output_problems(place, cell, "raises-exception" in tags)
     if stubs != solutions:
         yield f"{stubs} exercises and {solutions} solutions that are checked"
+
+
+def doubled(text):
+    """Long sentences of Markdown that stand in one cell twice."""
+    sentences = [one.strip(" ()") for one in re.split(r"(?<=[.!?])\)? +\(?|\n", text)]
+    return [one for i, one in enumerate(sentences) if len(one) > 40 and one in sentences[:i]]
 
 
 def lone_words(source):
@@ -259,6 +267,9 @@ FAULTS = {
     "a fenced directive": lambda nb: nb.cells[2].update(source="## Section\n\n```{note}\nx\n```"),
     "a role": lambda nb: nb.cells[2].update(source="## Section\n\nsee {cite}`he2016`"),
     "a target": lambda nb: nb.cells[2].update(source="(here)=\n## Section"),
+    "twice: A sentence": lambda nb: nb.cells[2].update(
+        source="## Section\n\nA sentence that is long enough to matter. (A sentence that is long enough to matter.)"
+    ),
     "an image without": lambda nb: nb.cells[2].update(source="## Section\n\n![](x.png)"),
     "an <img> without": lambda nb: nb.cells[2].update(source='## Section\n\n<img src="x.png">'),
     "a figure without": lambda nb: nb.cells[3].outputs[0].metadata.clear(),

@@ -102,7 +102,7 @@ def check(answer: Any, *cases: Case, gives: Any = None, hint: str = "", atol: fl
         problem = _compare(answer, gives, atol)
         print("Correct." if not problem else _sentence(f"Not yet: {problem}.", hint))
         return
-    name = getattr(answer, "__name__", "your function")
+    name = getattr(answer, "__name__", "<lambda>").replace("<lambda>", "your function")
     for one in cases:
         call = f"{name}({', '.join(_short(argument) for argument in one.arguments)})"
         try:

@@ -118,7 +118,7 @@ def test_a_hole_is_not_yet(stub, capsys):
 
 def test_a_function_that_knows_one_case_is_told_the_other(capsys):
     check(lambda x: 4.0, case(2.0, gives=4.0), case(3.0, gives=6.0))
-    assert capsys.readouterr().out == "Not yet: <lambda>(3.0): got 4.0, expected 6.0.\n"
+    assert capsys.readouterr().out == "Not yet: your function(3.0): got 4.0, expected 6.0.\n"
 
 
 def test_a_solution_is_correct(capsys):
