@@ -57,6 +57,8 @@ def show(fig: "Figure", alt: str) -> None:
     """Show a Matplotlib figure with its description, and close it.
 
     alt  what a reader who does not see it must know: what is drawn, and what it shows
+
+    Raises ValueError for a description that is none, and where a part of the figure, such as a legend, would be cut off.
     """
     if len(alt.strip()) < 20:
         raise ValueError("alt= must say what the figure shows, in a sentence")
@@ -67,7 +69,10 @@ def show(fig: "Figure", alt: str) -> None:
     buffer = io.BytesIO()
     fig.savefig(buffer, format="png", metadata={"Software": None})
     width, height = (round(x * fig.dpi) for x in fig.get_size_inches())
+    whole, inches = fig.get_tightbbox(), fig.get_size_inches()  # both in inches
     plt.close(fig)
+    if max(*-whole.min, *(whole.max - inches)) > 0.1:
+        raise ValueError("a part of the figure lies outside it; for a legend say loc='outside lower center'")
     # a palette is a third of the size, and no eye sees the difference in a plot
     small = io.BytesIO()
     Image.open(buffer).convert("RGB").quantize(256, dither=Image.Dither.NONE).save(small, "PNG", optimize=True)

@@ -82,7 +82,7 @@ def key(fig):
 
     lines = [Line2D([], [], color=c, ls=s, lw=2) for c, s in ((GREEN, "-"), (RED, "--"), (YELLOW, ":"))]
     names = ["right place and class (score at least 0.3)", "wrong", "missed by all boxes"]
-    fig.legend(lines, names, loc="upper center", bbox_to_anchor=(0.5, 0.02), ncols=3, fontsize=9, facecolor="#bbbbbb")
+    fig.legend(lines, names, loc="outside lower center", ncols=3, fontsize=9, frameon=True, facecolor="#bbbbbb")
 
 
 def followed(ax, image, cells, cell, wanted, predicted, anchors, answers):

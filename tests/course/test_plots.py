@@ -51,6 +51,21 @@ def test_a_figure_needs_a_description():
         plots.images([np.zeros((4, 4))])
 
 
+def test_what_would_be_cut_off_is_refused(shown):
+    alt = "A line, with its name in a legend below it."
+
+    def drawn(**place):
+        fig, ax = plots.use().subplots()
+        ax.plot([0, 1], label="a line")
+        fig.legend(**place)
+        return fig
+
+    with pytest.raises(ValueError, match="lies outside"):
+        plots.show(drawn(loc="lower center", bbox_to_anchor=(0.5, -0.2)), alt)
+    plots.show(drawn(loc="outside lower center"), alt)
+    assert len(shown) == 1
+
+
 def test_the_description_goes_with_the_picture(shown):
     import matplotlib.pyplot as plt
 
