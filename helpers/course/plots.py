@@ -58,7 +58,7 @@ def show(fig: "Figure", alt: str) -> None:
 
     alt  what a reader who does not see it must know: what is drawn, and what it shows
 
-    Raises ValueError for a description that is none, and where a part of the figure, such as a legend, would be cut off.
+    Raises ValueError for a description that is none, and where a part of the figure would be cut off.
     """
     if len(alt.strip()) < 20:
         raise ValueError("alt= must say what the figure shows, in a sentence")
