@@ -34,6 +34,11 @@ PANELS = {
         100_000,
         ["weights.js", "pictures.js", "augmentation.js", "augmentation-panel.js"],
     ),
+    "autoencoder": (
+        "A digit of your own",
+        500_000,
+        ["weights.js", "pictures.js", "autoencoder.js", "autoencoder-panel.js"],
+    ),
 }
 
 

@@ -192,4 +192,64 @@ def augmentation(root):
     return {"samples": list(LEAVES)}, {f"sample {k}": steps(image) for k, image in enumerate(drawn)}
 
 
-EXPORTS = {"sentiment": sentiment, "detector": detector, "augmentation": augmentation}
+# ---------------------------------------------------------------- lecture 07: an autoencoder and a map of its codes
+
+
+def layers(part):
+    """A `nn.Sequential` of an autoencoder as JSON values, a dict for each layer."""
+    listed = []
+    for layer in part:
+        one = {"kind": type(layer).__name__}
+        if one["kind"] == "Linear":
+            one["out"] = layer.out_features
+        elif one["kind"] == "Conv2d":
+            one |= {"out": layer.out_channels, "size": layer.kernel_size[0]}
+            one |= {"stride": layer.stride[0], "padding": layer.padding[0]}
+        elif one["kind"] == "Unflatten":
+            one["shape"] = list(layer.unflattened_size)
+        elif one["kind"] == "Upsample":
+            one["factor"] = int(layer.scale_factor)
+        listed.append(one)
+    return listed
+
+
+def digits(seed):
+    """One test digit of each class, uint8 (10, 28, 28); none where their data cannot be had."""
+    from helpers.course.errors import UserError
+    from helpers.embedding import places
+
+    try:
+        (pictures, _) = places.unseen("mnist5k", seed)[1]
+    except UserError as missing:  # no network yet
+        logging.getLogger(__name__).info(f"the autoencoder's panel has no sample: {missing}")
+        return {}
+    return {"samples": (255 * pictures[:, 0]).round().byte().numpy()}
+
+
+def autoencoder(root):
+    """`checkpoints/digits-autoencoder`, its map, and the errors of its pictures and of places on the map."""
+    from helpers.embedding import autoencoder, places
+
+    folder = Path(root, "checkpoints", "digits-autoencoder")
+    model, atlas = autoencoder.load(folder / "model.safetensors"), places.load(folder / "map.safetensors")
+    trained = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+    assert model.loss == "bce", "the panel takes the sigmoid of the decoder's output"
+    found = places.errors(atlas, places.place(atlas, atlas.codes, left_out=True))
+    facts = {
+        "shape": model.config["shape"],
+        "latent": model.config["latent"],
+        "encoder": layers(model.encoder),
+        "decoder": layers(model.decoder),
+        "near": places.NEAR,
+        "votes": 10,
+        "distance": found.distance.mean().item(),
+        "own": found.own.double().mean().item(),
+        "error": trained["error"],
+    }
+    arrays = {f"{part}.{name}": values.half().numpy() for part in ("encoder", "decoder")
+              for name, values in getattr(model, part).state_dict().items()}  # fmt: skip
+    arrays |= {"codes": atlas.codes.half().numpy(), "y": atlas.y.half().numpy()}
+    return facts, arrays | {"labels": atlas.labels.byte().numpy()} | digits(trained["seed"])
+
+
+EXPORTS = {"sentiment": sentiment, "detector": detector, "augmentation": augmentation, "autoencoder": autoencoder}
