@@ -8,12 +8,9 @@ tests in it skip.
 import base64
 import io
 import json
-import math
 import random
-import re
 import shutil
 import sys
-import zlib
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +22,7 @@ from helpers.data import film_reviews, split_groups
 from helpers.data.geometry import letterbox
 from helpers.data.leaves import render
 from helpers.embedding import autoencoder, places
+from helpers.embedding import panel as autoencoder_panel
 from helpers.embedding.drawing import as_mnist
 from helpers.sentiment import Classifier
 from helpers.sentiment.readers import deletions
@@ -122,35 +120,6 @@ def test_every_panel_has_its_place_in_a_lecture():
     for name, lecture in LECTURES.items():
         cells = json.loads((ROOT / "notebooks" / f"{lecture}.ipynb").read_text(encoding="utf-8"))["cells"]
         assert sum(f"<!-- panel: {name} -->" in "".join(cell["source"]) for cell in cells) == 1, name
-
-
-def test_packed_arrays_come_back():
-    import panelweights
-
-    rng = np.random.default_rng(0)
-    arrays = {
-        "half": rng.normal(size=(3, 5)).astype(np.float16),
-        "single": rng.normal(size=7).astype(np.float32),
-        "word": np.array([0, 1, 255, 256, 65535], np.uint16),
-        "text": "não\n영화",
-    }
-    call = re.fullmatch(r'dlm\.weights\((.*), "([^"]*)"\);\n', panelweights.script("some", {"bias": 0.5}, arrays))
-    name, facts, listed = json.loads(f"[{call[1]}]")
-    assert name == "some" and facts == {"bias": 0.5}
-    data = zlib.decompress(base64.b64decode(call[2]))
-    for key, kind, shape in listed:
-        size = {"text": 1, "uint16": 2, "float16": 2, "float24": 3}[kind]
-        part, data = data[: size * math.prod(shape)], data[size * math.prod(shape) :]
-        if kind == "text":
-            assert part.decode() == arrays[key]
-            continue
-        planes = np.frombuffer(part, np.uint8).reshape(size, -1)
-        bits = sum(plane.astype(np.uint32) << 8 * (k + (kind == "float24")) for k, plane in enumerate(planes))
-        if kind == "float24":  # 15 bits of mantissa: half a step is 2^-16 of the number
-            assert bits.view(np.float32) == pytest.approx(arrays[key], rel=2**-16, abs=0)
-        else:
-            assert np.array_equal(bits.astype(np.uint16), np.atleast_1d(arrays[key]).view(np.uint16).ravel())
-    assert data == b""
 
 
 def test_a_panel_that_is_unknown_or_too_large_stops_the_build(tmp_path):
@@ -676,3 +645,27 @@ def test_a_digit_is_drawn_by_mouse_by_touch_and_by_keyboard(book, site, fresh, a
     page.keyboard.press("Tab")
     assert canvas.evaluate("c => c !== document.activeElement") and not page.faults
     assert all(url.startswith(("file:" if touch else site, "data:", "blob:")) for url in page.asked)
+
+
+# ---------------------------------------------------------------- in a notebook
+
+
+@pytest.mark.parametrize("mode", ["true", "false"])
+def test_a_panel_in_a_notebook_answers_with_the_model_that_it_was_given(fresh, tmp_path, digits, mode):
+    """As JupyterLab shows an output: HTML in a page that says whether its theme is light."""
+    torch.manual_seed(0)
+    model, given = autoencoder.build("dense", (1, 28, 28), 3), digits[2]
+    shown = autoencoder_panel.show(model, given, torch.arange(10), given[:4], perplexity=3, n_iter=10)
+    path = tmp_path / "notebook.html"
+    path.write_text(f'<!doctype html><body data-jp-theme-light="{mode}">{shown._repr_html_()}', encoding="utf-8")
+    page = fresh(path.as_uri())
+    box = page.frame_locator("iframe")
+    box.get_by_role("button", name="2", exact=True).click()
+    assert box.get_by_label("number 3").count() == 1 and box.get_by_label("number 4").count() == 0
+    drawn = box.get_by_role("img", name="what it draws")
+    wanted = autoencoder.reconstruct(model, given[2:3])[0, 0]
+    assert (shades(drawn) / 255 - wanted).abs().max() < 0.51 / 255 + 1e-3  # the panel has 16 bits a weight
+    page.wait_for_function("(f => f.offsetHeight >= f.contentDocument.querySelector('main').offsetHeight)"
+                           "(document.querySelector('iframe'))")  # fmt: skip
+    assert box.locator("html").get_attribute("data-theme") == ("light" if mode == "true" else "dark")
+    assert page.asked == [path.as_uri()] and not page.faults

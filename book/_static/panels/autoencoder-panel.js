@@ -35,7 +35,8 @@ dlm.panels.autoencoder = async place => {
   const sliders = lows.map((low, k) => {
     const slider = dlm.slider({id: `dlm-ae-${k}`, name: `number ${k + 1}`, value: 0, min: low, max: highs[k], step: 0.05,
       shown: value => (shown ? shown[k] : Number(value)).toFixed(2),
-      changed: () => { shown[k] = slider.value; slider.set(slider.value); show(); }});
+      changed: () => { shown[k] = slider.value; tune(k); show(); }});
+    slider.row.lastChild.setAttribute("aria-live", "off");     // eight numbers at once would drown the answer
     return slider;
   });
   const back = press("Back to the picture's code", () => { read(); });
@@ -145,7 +146,7 @@ dlm.panels.autoencoder = async place => {
       const from = {...pen}, [dx, dy] = KEYS[event.key].map(step => step * STEP);
       pen.x = Math.min(GRID - STEP, Math.max(STEP, pen.x + dx));
       pen.y = Math.min(GRID - STEP, Math.max(STEP, pen.y + dy));
-      if (pen.down) { keep(); stroke(from, pen); }
+      if (pen.down) stroke(from, pen);                         // "Undo" takes back all since the pen was set down
     } else if (event.key === " " || event.key === "Enter") {
       pen.down = !pen.down;
       if (pen.down) { keep(); stroke(pen, pen); }
@@ -178,12 +179,16 @@ dlm.panels.autoencoder = async place => {
     picture = sample ?? asMnist({h: GRID, w: GRID, data: ink});
     code = picture && encode(picture);
     shown = code && Float64Array.from(code);
-    sliders.forEach((slider, k) => {
-      slider.input.disabled = !code;
-      slider.set(code ? code[k] : 0);
-    });
+    sliders.forEach((_, k) => tune(k));
     back.disabled = !code;
     show();
+  }
+
+  function tune(k) {                                           // a slider to its number, which may lie beyond its ends
+    const {input, set} = sliders[k], number = shown ? shown[k] : 0;
+    input.disabled = !shown;
+    set(number);
+    input.setAttribute("aria-valuetext", number.toFixed(2));
   }
 
   function show() {
@@ -204,7 +209,7 @@ dlm.panels.autoencoder = async place => {
     const moved = Math.hypot(...code.map((value, k) => value - shown[k]));
     line.textContent = `The ${facts.votes} nearest codes: ${kinds}. Squared error of the picture drawn ` + (moved > 0
       ? `from your numbers: ${error.toFixed(1)}. They lie ${moved.toFixed(2)} from the picture's code.`
-      : `again: ${error.toFixed(1)}; of a test digit it is ${facts.error.toFixed(1)} on average.`);
+      : `again: ${error.toFixed(1)}; of a new digit of MNIST it is ${facts.error.toFixed(1)} on average.`);
     svg.setAttribute("aria-label", `The map of ${N} digits, with a cross among these neighbours: ${kinds}`);
   }
 
