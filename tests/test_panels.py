@@ -640,7 +640,7 @@ def test_a_digit_is_drawn_by_mouse_by_touch_and_by_keyboard(book, site, fresh, a
     for key in [*["ArrowUp"] * 9, "Space", *["ArrowDown"] * 18, "Space", *["ArrowRight"] * 4]:
         page.keyboard.press(key)
     assert canvas.evaluate("c => getComputedStyle(c).outlineStyle") == "solid"
-    assert "10 of digit 1" in line.inner_text() and "up, in column 18 and row 23 of 28" in box.inner_text()
+    assert "10 of digit 1" in line.inner_text() and "Pen up: column 18, row 23 of 28." in box.inner_text()
     assert (shades(seen).sum(0) > 255).sum() <= 5  # one upright stroke
     page.keyboard.press("Tab")
     assert canvas.evaluate("c => c !== document.activeElement") and not page.faults

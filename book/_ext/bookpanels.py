@@ -27,7 +27,7 @@ PANELS = {
     "sentiment": ("Your own review", LIMIT, SCRIPTS["sentiment"]),
     "detector": ("A picture of your own", LIMIT, SCRIPTS["detector"]),
     "augmentation": ("A picture of your own, changed", 100_000, SCRIPTS["augmentation"]),
-    "autoencoder": ("A digit of your own", 500_000, SCRIPTS["autoencoder"]),
+    "autoencoder": ("A digit of your own", 200_000, SCRIPTS["autoencoder"]),
 }
 
 
