@@ -8,12 +8,9 @@ tests in it skip.
 import base64
 import io
 import json
-import math
 import random
-import re
 import shutil
 import sys
-import zlib
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +21,9 @@ from static_site import served
 from helpers.data import film_reviews, split_groups
 from helpers.data.geometry import letterbox
 from helpers.data.leaves import render
+from helpers.embedding import autoencoder, places
+from helpers.embedding import panel as autoencoder_panel
+from helpers.embedding.drawing import as_mnist
 from helpers.sentiment import Classifier
 from helpers.sentiment.readers import deletions
 from helpers.yolo import train
@@ -35,7 +35,12 @@ sys.path.insert(0, str(ROOT / "book" / "_ext"))  # as Jupyter Book does
 pytest.importorskip("jupyter_book", reason="the book extra is not installed")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
-LECTURES = {"sentiment": "09_sentiment", "detector": "08b_yolo", "augmentation": "07_image_augmentation"}
+LECTURES = {
+    "sentiment": "09_sentiment",
+    "detector": "08b_yolo",
+    "augmentation": "07_image_augmentation",
+    "autoencoder": "07_autoencoders_tsne",
+}
 PANELS = list(LECTURES)
 
 
@@ -115,35 +120,6 @@ def test_every_panel_has_its_place_in_a_lecture():
     for name, lecture in LECTURES.items():
         cells = json.loads((ROOT / "notebooks" / f"{lecture}.ipynb").read_text(encoding="utf-8"))["cells"]
         assert sum(f"<!-- panel: {name} -->" in "".join(cell["source"]) for cell in cells) == 1, name
-
-
-def test_packed_arrays_come_back():
-    import panelweights
-
-    rng = np.random.default_rng(0)
-    arrays = {
-        "half": rng.normal(size=(3, 5)).astype(np.float16),
-        "single": rng.normal(size=7).astype(np.float32),
-        "word": np.array([0, 1, 255, 256, 65535], np.uint16),
-        "text": "não\n영화",
-    }
-    call = re.fullmatch(r'dlm\.weights\((.*), "([^"]*)"\);\n', panelweights.script("some", {"bias": 0.5}, arrays))
-    name, facts, listed = json.loads(f"[{call[1]}]")
-    assert name == "some" and facts == {"bias": 0.5}
-    data = zlib.decompress(base64.b64decode(call[2]))
-    for key, kind, shape in listed:
-        size = {"text": 1, "uint16": 2, "float16": 2, "float24": 3}[kind]
-        part, data = data[: size * math.prod(shape)], data[size * math.prod(shape) :]
-        if kind == "text":
-            assert part.decode() == arrays[key]
-            continue
-        planes = np.frombuffer(part, np.uint8).reshape(size, -1)
-        bits = sum(plane.astype(np.uint32) << 8 * (k + (kind == "float24")) for k, plane in enumerate(planes))
-        if kind == "float24":  # 15 bits of mantissa: half a step is 2^-16 of the number
-            assert bits.view(np.float32) == pytest.approx(arrays[key], rel=2**-16, abs=0)
-        else:
-            assert np.array_equal(bits.astype(np.uint16), np.atleast_1d(arrays[key]).view(np.uint16).ravel())
-    assert data == b""
 
 
 def test_a_panel_that_is_unknown_or_too_large_stops_the_build(tmp_path):
@@ -414,7 +390,7 @@ def test_the_detector_by_mouse_and_by_keyboard(site, fresh, detector):
     assert not page.faults
 
 
-# ---------------------------------------------------------------- lecture 07
+# ---------------------------------------------------------------- lecture 07, augmentation
 
 
 def ways(count):
@@ -499,3 +475,197 @@ def test_every_slider_changes_the_picture_by_keyboard_and_by_mouse(site, fresh):
     box.locator("input[type=file]").set_input_files({"name": "a.png", "mimeType": "image/png", "buffer": png(1, 900)})
     page.wait_for_timeout(300)
     assert "1 x 256 pixels become" in box.locator(".dlm-said").inner_text() and not page.faults
+
+
+# ---------------------------------------------------------------- lecture 07, autoencoder
+
+
+@pytest.fixture(scope="module")
+def digits():
+    """The model, its map, and the ten samples (10, 1, 28, 28)."""
+    folder = ROOT / "checkpoints" / "digits-autoencoder"
+    seed = json.loads((folder / "metrics.json").read_text())["seed"]
+    model, atlas = autoencoder.load(folder / "model.safetensors"), places.load(folder / "map.safetensors")
+    return model, atlas, places.unseen("mnist5k", seed)[1][0]
+
+
+def inks():
+    """100 drawings, uint8 (56, 56): digits of other sizes and proportions, anywhere on the paper, and bare strokes."""
+    (pictures, _), _ = places.unseen("mnist5k", 3)
+    rng = random.Random(0)
+    for k in range(100):
+        ink = torch.zeros(56, 56)
+        height, width = rng.randint(4, 56), rng.randint(4, 56)
+        top, left = rng.randint(0, 56 - height), rng.randint(0, 56 - width)
+        if k % 10:
+            digit = torch.nn.functional.interpolate(pictures[k][None], (height, width), mode="bilinear")[0, 0]
+        else:
+            digit = torch.ones(height, width)
+        ink[top : top + height, left : left + width] = digit
+        yield (255 * ink).round().byte()
+
+
+DRAWN = """async given => {
+    const {asMnist, encode, decode, place} = await dlm.models.autoencoder();
+    const began = performance.now(), out = given.map(text => {
+        const data = Float64Array.from(atob(text), letter => letter.charCodeAt(0) / 255);
+        const picture = asMnist({h: 56, w: 56, data}), code = encode(picture), {x, y, near} = place(code);
+        return {numbers: [...picture, ...code, ...decode(code), x, y], near}; });
+    const milliseconds = (performance.now() - began) / given.length;
+    return out.map(({numbers, near}) => {
+        const bytes = new Uint8Array(Float32Array.from(numbers).buffer);
+        return {milliseconds, near, text: btoa(bytes.reduce((text, byte) => text + String.fromCharCode(byte), ""))}; });
+}"""
+
+
+def test_drawings_get_the_pictures_codes_and_places_of_the_helper(site, fresh, digits):
+    model, atlas, _ = digits
+    given = list(inks())
+    page = fresh(site + "page.html")
+    panel(page, "autoencoder")
+    said = page.evaluate(DRAWN, [base64.b64encode(ink.numpy().tobytes()).decode() for ink in given])
+    assert len(said) == 100 and said[0]["milliseconds"] < 300
+    pictures = torch.stack([as_mnist(ink / 255)[None] for ink in given]).float()
+    codes = autoencoder.encode(model, pictures)
+    drawn, found = autoencoder.decode(model, codes).flatten(1), places.place(atlas, codes)
+    wanted = torch.cat([pictures.flatten(1), codes, drawn, found], 1)
+    mine = torch.stack(
+        [torch.frombuffer(bytearray(base64.b64decode(one["text"])), dtype=torch.float32) for one in said]
+    )
+    assert (mine - wanted).abs().max() < 1e-4
+    assert [one["near"] for one in said] == places.nearest(atlas.codes, codes, 10).tolist()
+    assert len({tuple(one["near"]) for one in said}) > 80  # not all the same
+
+
+def shades(canvas):
+    """The grey values (28, 28) of a small picture of the panel."""
+    values = canvas.evaluate(
+        "c => [...c.getContext('2d').getImageData(0, 0, 28, 28).data].filter((_, k) => k % 4 === 0)"
+    )
+    return torch.tensor(values).view(28, 28)
+
+
+def neighbours(atlas, code):
+    """What the panel says of the digits of the nearest codes."""
+    found = atlas.labels[places.nearest(atlas.codes, code, 10)[0]].tolist()
+    kinds = sorted(set(found), key=lambda digit: (-found.count(digit), digit))
+    return ", ".join(f"{found.count(digit)} of digit {digit}" for digit in kinds)
+
+
+def test_samples_and_sliders_show_what_the_decoder_says(site, fresh, digits):
+    model, atlas, given = digits
+    page = fresh(site + "page.html")
+    box = panel(page, "autoencoder", key="Enter")
+    line, back = box.locator(".dlm-said"), box.get_by_role("button", name="Back to the picture's code")
+    seen, drawn = box.get_by_role("img", name="what the network gets"), box.get_by_role("img", name="what it draws")
+    codes = autoencoder.encode(model, given)
+    for k, (picture, code) in enumerate(zip(given, codes)):
+        box.get_by_role("button", name=str(k), exact=True).press("Space")
+        assert torch.equal(shades(seen), (255 * picture[0]).round().long())
+        assert (shades(drawn) / 255 - autoencoder.decode(model, code[None])[0, 0]).abs().max() < 0.51 / 255
+        error = (autoencoder.decode(model, code[None])[0] - picture).square().sum()
+        assert f"codes: {neighbours(atlas, code[None])}. " in line.inner_text()
+        assert f"drawn again: {error:.1f};" in line.inner_text()
+        assert f"neighbours: {neighbours(atlas, code[None])}" in box.locator("svg").get_attribute("aria-label")
+    code, cross = code.clone(), box.locator(".dlm-cross").get_attribute("d")
+    for k in range(len(code)):
+        slider = box.get_by_label(f"number {k + 1}")
+        before = shades(drawn)
+        slider.press("PageUp" if k % 2 else "ArrowLeft")
+        code[k] = float(slider.input_value())
+        assert not torch.equal(shades(drawn), before)
+        assert (shades(drawn) / 255 - autoencoder.decode(model, code[None])[0, 0]).abs().max() < 0.51 / 255
+        assert f"lie {(code - codes[-1]).norm():.2f} from" in line.inner_text()
+    place = box.get_by_label("number 1").bounding_box()
+    page.mouse.click(place["x"] + 0.9 * place["width"], place["y"] + place["height"] / 2)  # no dragging is needed
+    code[0] = float(box.get_by_label("number 1").input_value())
+    assert code[0] > codes[-1][0] and f"codes: {neighbours(atlas, code[None])}. " in line.inner_text()
+    assert box.locator(".dlm-cross").get_attribute("d") != cross
+    back.press("Enter")
+    assert "drawn again" in line.inner_text() and box.locator(".dlm-cross").get_attribute("d") == cross
+    assert not page.faults
+
+
+def corner(canvas, touch, *points):
+    """Clicks or taps on the drawing, at shares of its side."""
+    side = canvas.bounding_box()["width"]
+    for x, y in points:
+        (canvas.tap if touch else canvas.click)(position={"x": x * side, "y": y * side})
+
+
+@pytest.mark.parametrize("address", ["http", "file"])
+def test_a_digit_is_drawn_by_mouse_by_touch_and_by_keyboard(book, site, fresh, address):
+    touch = address == "file"
+    page = fresh(
+        (book / "page.html").as_uri() if touch else site + "page.html",
+        has_touch=touch,
+        viewport={"width": 375 if touch else 1200, "height": 800},
+    )
+    box = panel(page, "autoencoder", touch=touch)
+    line, canvas, seen = box.locator(".dlm-said"), box.get_by_label("Drawing"), box.get_by_role("img", name="gets")
+    press = lambda name: getattr(box.get_by_role("button", name=name, exact=True), "tap" if touch else "click")()
+    press("Clear")
+    assert line.inner_text() == "There is nothing here yet: draw a digit, or take one."
+    assert not shades(seen).any() and box.get_by_label("number 1").is_disabled()
+    assert box.locator(".dlm-cross").count() == 0
+
+    corner(canvas, touch, (0.3, 0.2))  # a dot, scaled to the box
+    assert "nearest codes" in line.inner_text() and shades(seen)[14, 14] == 255
+    dot = shades(seen)
+    box.get_by_label("join clicks").check()
+    press("Clear")
+    corner(canvas, touch, (0.3, 0.2), (0.7, 0.2), (0.45, 0.9))  # two lines: a seven
+    assert "of digit 7" in line.inner_text() and not torch.equal(shades(seen), dot)
+    seven = shades(seen)
+    press("New line")
+    corner(canvas, touch, (0.4, 0.55))
+    assert (shades(seen) > 100).sum() <= (seven > 100).sum() + 12  # a dot, and no line to it
+    press("Undo")
+    assert torch.equal(shades(seen), seven)
+    if not touch:  # the same by dragging
+        press("Clear")
+        box.get_by_label("join clicks").uncheck()
+        place = canvas.bounding_box()
+        at = lambda x, y: (place["x"] + x * place["width"], place["y"] + y * place["height"])
+        page.mouse.move(*at(0.3, 0.2))
+        page.mouse.down()
+        page.mouse.move(*at(0.7, 0.2), steps=5)
+        page.mouse.move(*at(0.45, 0.9), steps=5)
+        page.mouse.up()
+        page.mouse.move(*at(0.1, 0.9))
+        assert (shades(seen) - seven).abs().max() < 40  # its dots lie elsewhere on the same lines
+
+    press("Clear")
+    canvas.focus()
+    for key in [*["ArrowUp"] * 9, "Space", *["ArrowDown"] * 18, "Space", *["ArrowRight"] * 4]:
+        page.keyboard.press(key)
+    assert canvas.evaluate("c => getComputedStyle(c).outlineStyle") == "solid"
+    assert "10 of digit 1" in line.inner_text() and "Pen up: column 18, row 23 of 28." in box.inner_text()
+    assert (shades(seen).sum(0) > 255).sum() <= 5  # one upright stroke
+    page.keyboard.press("Tab")
+    assert canvas.evaluate("c => c !== document.activeElement") and not page.faults
+    assert all(url.startswith(("file:" if touch else site, "data:", "blob:")) for url in page.asked)
+
+
+# ---------------------------------------------------------------- in a notebook
+
+
+@pytest.mark.parametrize("mode", ["true", "false"])
+def test_a_panel_in_a_notebook_answers_with_the_model_that_it_was_given(fresh, tmp_path, digits, mode):
+    """As JupyterLab shows an output: HTML in a page that says whether its theme is light."""
+    torch.manual_seed(0)
+    model, given = autoencoder.build("dense", (1, 28, 28), 3), digits[2]
+    shown = autoencoder_panel.show(model, given, torch.arange(10), given[:4], perplexity=3, n_iter=10)
+    path = tmp_path / "notebook.html"
+    path.write_text(f'<!doctype html><body data-jp-theme-light="{mode}">{shown._repr_html_()}', encoding="utf-8")
+    page = fresh(path.as_uri())
+    box = page.frame_locator("iframe")
+    box.get_by_role("button", name="2", exact=True).click()
+    assert box.get_by_label("number 3").count() == 1 and box.get_by_label("number 4").count() == 0
+    drawn = box.get_by_role("img", name="what it draws")
+    wanted = autoencoder.reconstruct(model, given[2:3])[0, 0]
+    assert (shades(drawn) / 255 - wanted).abs().max() < 0.51 / 255 + 1e-3  # the panel has 16 bits a weight
+    page.wait_for_function("(f => f.offsetHeight >= f.contentDocument.querySelector('main').offsetHeight)"
+                           "(document.querySelector('iframe'))")  # fmt: skip
+    assert box.locator("html").get_attribute("data-theme") == ("light" if mode == "true" else "dark")
+    assert page.asked == [path.as_uri()] and not page.faults

@@ -10,11 +10,12 @@ from html import escape
 from pathlib import Path
 
 from docutils import nodes
-from panelweights import EXPORTS, LIMIT, script
+from panelweights import EXPORTS, LIMIT
 from sphinx.errors import ExtensionError
 from sphinx.transforms import SphinxTransform
 
 import helpers
+from helpers.course.panels import SCRIPTS, script
 
 ROOT = Path(helpers.__file__).parents[1]  # where the checkpoints are, also for a book that is built elsewhere
 MARK = re.compile(r"\s*<!--\s*panel:\s*([\w-]+)\s*-->\s*")
@@ -23,17 +24,10 @@ USED = re.compile(r'<div class="dlm-panel" data-panel="([\w-]+)"')
 
 # title, bytes that its reader loads at most, and the scripts in the order in which they are loaded, before its weights
 PANELS = {
-    "sentiment": ("Your own review", LIMIT, ["weights.js", "sentiment.js", "sentiment-panel.js"]),
-    "detector": (
-        "A picture of your own",
-        LIMIT,
-        ["weights.js", "pictures.js", "network.js", "detector.js", "detector-panel.js"],
-    ),
-    "augmentation": (
-        "A picture of your own, changed",
-        100_000,
-        ["weights.js", "pictures.js", "augmentation.js", "augmentation-panel.js"],
-    ),
+    "sentiment": ("Your own review", LIMIT, SCRIPTS["sentiment"]),
+    "detector": ("A picture of your own", LIMIT, SCRIPTS["detector"]),
+    "augmentation": ("A picture of your own, changed", 100_000, SCRIPTS["augmentation"]),
+    "autoencoder": ("A digit of your own", 200_000, SCRIPTS["autoencoder"]),
 }
 
 

@@ -1,56 +1,12 @@
-"""What a panel of the book needs of a trained model: the checkpoint's numbers, packed into a script of the page.
+"""What a panel of the book needs of a trained model: the facts and arrays that `helpers.course.panels` packs."""
 
-A page that is opened from a disk may not read a file beside it, but it may load a script. So the weights are a script
-that calls `dlm.weights(name, facts, arrays, text)`: `facts` is JSON, `arrays` lists (name, kind, shape) of each array,
-`text` holds all of them, one after the other, deflated and in base64. `panels/weights.js` reads it.
-"""
-
-import base64
 import json
 import logging
-import zlib
 from pathlib import Path
 
 import numpy as np
 
 LIMIT = 2_000_000  # bytes that a reader loads with one panel, scripts and weights together
-
-# ---------------------------------------------------------------- arrays to text
-
-
-def float24(values):
-    """float32 (...) -> uint32 (...): sign, 8 bits of exponent and 15 of mantissa, rounded; 0 in the last byte."""
-    bits = np.ascontiguousarray(values, np.float32).view(np.uint32)
-    return (bits + 128) & np.uint32(0xFFFFFF00)
-
-
-def array_bytes(values):
-    """(kind, shape, bytes) of an array or a text; all first bytes, then all second ones: they deflate better so.
-
-    float16, uint16 and uint8 are kept as they are, float32 becomes a `float24`, a str UTF-8.
-    """
-    if isinstance(values, str):
-        data = values.encode()
-        return "text", [len(data)], data
-    kind, shape = values.dtype.name, list(values.shape)
-    if kind == "float32":
-        kind, values = "float24", float24(values)
-    wide = np.ascontiguousarray(values).astype(values.dtype.newbyteorder("<")).reshape(-1, 1).view(np.uint8)
-    planes = wide[:, 1:] if kind == "float24" else wide
-    return kind, shape, np.ascontiguousarray(planes.T).tobytes()
-
-
-def script(name, facts, arrays):
-    """The text of `weights-NAME.js`; facts: JSON values, arrays: {name: array or str}."""
-    listed, parts = [], []
-    for key, values in arrays.items():
-        kind, shape, data = array_bytes(values)
-        listed.append([key, kind, shape])
-        parts.append(data)
-    text = base64.b64encode(zlib.compress(b"".join(parts), 9)).decode()
-    head = ", ".join(json.dumps(value, ensure_ascii=False) for value in (name, facts, listed))
-    return f'dlm.weights({head}, "{text}");\n'
-
 
 # ---------------------------------------------------------------- lecture 09: two classifiers of reviews
 
@@ -192,4 +148,29 @@ def augmentation(root):
     return {"samples": list(LEAVES)}, {f"sample {k}": steps(image) for k, image in enumerate(drawn)}
 
 
-EXPORTS = {"sentiment": sentiment, "detector": detector, "augmentation": augmentation}
+# ---------------------------------------------------------------- lecture 07: an autoencoder and a map of its codes
+
+
+def digits(seed):
+    """One test digit of each class, (10, 1, 28, 28); none where their data cannot be had."""
+    from helpers.course.errors import UserError
+    from helpers.embedding import places
+
+    try:
+        return places.unseen("mnist5k", seed)[1][0]
+    except UserError as missing:  # no network yet
+        logging.getLogger(__name__).info(f"the autoencoder's panel has no sample: {missing}")
+        return []
+
+
+def autoencoder(root):
+    """`checkpoints/digits-autoencoder` and its map."""
+    from helpers.embedding import autoencoder, panel, places
+
+    folder = Path(root, "checkpoints", "digits-autoencoder")
+    model, atlas = autoencoder.load(folder / "model.safetensors"), places.load(folder / "map.safetensors")
+    trained = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+    return panel.contents(model, atlas, digits(trained["seed"]), trained["error"])
+
+
+EXPORTS = {"sentiment": sentiment, "detector": detector, "augmentation": augmentation, "autoencoder": autoencoder}

@@ -6,6 +6,8 @@ A dense one, a convolutional one and a linear one, which trained to the end is P
 "bce" the output is a logit for each pixel (the picture is its sigmoid), with "mse" it is the pixel.
 """
 
+from copy import deepcopy
+
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -105,9 +107,9 @@ def build(kind, shape, latent, loss=None):
     return MODELS[kind](tuple(shape), latent, **({"loss": loss} if loss else {}))
 
 
-def save(path, model):
-    """The model in one hashed file."""
-    return save_model(path, model, model.config)
+def save(path, model, half=False):
+    """The model in one hashed file, with `half` in 16 bits a number."""
+    return save_model(path, deepcopy(model).half() if half else model, model.config)
 
 
 def load(path):

@@ -76,13 +76,14 @@ def fit_images(model, x, valid=None, *, epochs, noise=0.0, lr=1e-3, batch_size=6
     )
 
 
-def train(name, latent=16, kind="conv", *, epochs=20, loss=None, noise=0.0, seed=0, **options):
+def train(name, latent=16, kind="conv", *, epochs=20, loss=None, noise=0.0, seed=0, half=False, **options):
     """Train on a data set of `DATA` and judge on its test part: (model, report), the command line's work.
 
     The report: "error", the mean squared error per picture (a sum over pixels; of the clean picture where
     there is noise), beside "pca_error" at the same width and "mean_error" of the mean picture; "knn", the
     accuracy of 10 nearest neighbours among the codes, beside "pca_knn"; "n", "epochs",
-    "resumed_from", "history". Other options (out, resume, device, ...) go to `fit`.
+    "resumed_from", "history". With `half` the trained weights are rounded to 16 bits before they are judged.
+    Other options (out, resume, device, ...) go to `fit`.
     """
     if noise < 0:
         raise UserError(f"noise must be a standard deviation of 0 or more; got {noise}")
@@ -92,6 +93,8 @@ def train(name, latent=16, kind="conv", *, epochs=20, loss=None, noise=0.0, seed
     model = build(kind, x.shape[1:], latent, loss)
     config = model.config | {"data": name, "noise": noise}
     result = fit_images(model, x, valid, epochs=epochs, noise=noise, seed=seed, config=config, **options)
+    if half:
+        model.half().float()
     device = {"device": options.get("device", "auto")}
     source = noisy(test, noise, torch.Generator().manual_seed(seed)) if noise else test
     control = pca(x, latent)

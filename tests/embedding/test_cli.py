@@ -1,4 +1,4 @@
-"""`python -m helpers autoencoder train`, as a reader runs it: digits in, a model and one JSON object out."""
+"""`python -m helpers autoencoder train | map`, as a reader runs it: digits in, a model or a map and one object out."""
 
 import json
 
@@ -6,7 +6,7 @@ import pytest
 import torch
 from command_line import here, refused, stopped, the_object
 
-from helpers.embedding import autoencoder
+from helpers.embedding import autoencoder, places
 from helpers.embedding.train import splits
 
 
@@ -67,6 +67,33 @@ def test_noise_and_loss_reach_the_model(tmp_path):
     facts = the_object(done.stdout)
     assert facts["noise"] == 0.3 and facts["loss"] == "mse"
     assert autoencoder.load(tmp_path / "run" / "model.safetensors").loss == "mse"
+
+
+def test_half_stores_16_bits_and_reports_what_they_give(tmp_path):
+    facts = the_object(here(*arguments(tmp_path / "run", "--epochs", 1, "--half", "--json")).stdout)
+    path = tmp_path / "run" / "model.safetensors"
+    model = autoencoder.load(path)
+    assert all(torch.equal(x, x.half().float()) for x in model.state_dict().values())
+    numbers = sum(x.numel() for x in model.state_dict().values())
+    assert path.stat().st_size < 2 * numbers + 5000
+    test = splits("digits", 0)["test"][0]
+    error = (autoencoder.reconstruct(model, test) - test).square().flatten(1).sum(1).mean().item()
+    assert facts["error"] == pytest.approx(error, rel=1e-5)
+
+
+def test_a_map_of_the_codes_and_its_error(trained):
+    out, _ = trained
+    words = ["autoencoder", "map", "--weights", out, "--data", "digits", "--seed", 2, "--steps", 60]
+    facts = the_object(here(*words, "--json").stdout)
+    model, atlas = autoencoder.load(out / "model.safetensors"), places.load(out / "map.safetensors")
+    (x, labels), _ = places.unseen("digits", 2)
+    assert facts["n"] == len(x) == 348 and torch.equal(atlas.labels, labels)
+    assert atlas.codes == pytest.approx(autoencoder.encode(model, x), rel=1e-3, abs=1e-3)  # 16 bits a number
+    far = places.errors(atlas, places.shuffled(atlas)).distance.mean().item()
+    assert 0 < facts["error"] < far / 2 and 0.2 < facts["own"] <= 1
+    assert here(*words).stdout.startswith("a map of 348 pictures; left out and placed again, ")
+    refused(here(*words[:4], "--data", "mnist5k"), "--data mnist5k has [1, 28, 28]")
+    refused(here(*words[:3], out / "nowhere"), "there is no checkpoint")
 
 
 @pytest.mark.parametrize(

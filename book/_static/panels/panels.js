@@ -17,7 +17,7 @@ dlm.make = (tag, attributes = {}, ...children) => {
 dlm.percent = share => `${Math.round(100 * share)} %`;
 
 {
-  const folder = new URL(".", document.currentScript.src);
+  const folder = new URL(".", document.currentScript.src || document.baseURI);
   const loaded = {};                                       // file -> promise: two panels may share a script
   const load = file => loaded[file] ??= new Promise((done, fail) => {
     const tag = dlm.make("script", {src: new URL(file, folder)});
@@ -26,7 +26,7 @@ dlm.percent = share => `${Math.round(100 * share)} %`;
     document.head.append(tag);
   });
 
-  for (const box of document.querySelectorAll(".dlm-panel")) {
+  for (const box of document.querySelectorAll(".dlm-panel[data-scripts]")) {
     const {panel, title, size, scripts} = box.dataset;
     const button = dlm.make("button", {type: "button", class: "dlm-open"}, `Open the panel: ${title}`);
     const line = dlm.make("p", {class: "dlm-line", role: "status"},
