@@ -386,7 +386,6 @@ def settle(page):
     """Wait until what scrolls is open to the keyboard: the theme looks some 0.3 s after the window has a new width, on
     a busy machine later, scroll.js whenever a box has one. If neither does, axe says so."""
     written(page)
-    page.wait_for_timeout(400)
     calm = 0  # looks in a row that found it done
     for _ in range(300):  # its timer starts anew whenever the page changes
         calm = calm + 1 if page.evaluate(SCROLLS) else 0
@@ -423,10 +422,10 @@ def looked_at(page, address, script, frame=True):
         for mode, looks in modes.items():
             page.emulate_media(color_scheme=mode)
             look = f"{mode} at {width} px"
-            for _ in range(30):  # the theme follows the system a moment later
+            for _ in range(100):  # the theme follows the system a moment later
                 if (shown := page.evaluate("document.documentElement.dataset.theme")) == mode:
                     break
-                page.wait_for_timeout(100)
+                page.wait_for_timeout(30)
             found += [f"{look}: the page is {shown}"] if shown != mode else []
             for where, only in looks:
                 if where is not AROUND or frame:

@@ -69,9 +69,9 @@ def show(fig: "Figure", alt: str) -> None:
     buffer = io.BytesIO()
     fig.savefig(buffer, format="png", metadata={"Software": None})
     width, height = (round(x * fig.dpi) for x in fig.get_size_inches())
-    whole, inches = fig.get_tightbbox(), fig.get_size_inches()  # both in inches
+    (left, bottom, right, top), (wide, high) = fig.get_tightbbox().extents, fig.get_size_inches()  # in inches
     plt.close(fig)
-    if max(*-whole.min, *(whole.max - inches)) > 0.1:
+    if max(-left, -bottom, right - wide, top - high) > 0.1:
         raise ValueError("a part of the figure lies outside it; for a legend say loc='outside lower center'")
     # a palette is a third of the size, and no eye sees the difference in a plot
     small = io.BytesIO()
