@@ -354,6 +354,16 @@ THIN = """() => { const seen = new Set();
         const key = []; for (let e = word; e && e.tagName !== 'ARTICLE'; e = e.parentElement) key.push(e.className);
         if (seen.has(key.join('|'))) word.replaceWith(...word.childNodes); else seen.add(key.join('|')); }
     document.querySelectorAll('pre').forEach(pre => pre.normalize()); }"""
+# Then the shapes of the whole page are looked at, and before its colours paragraphs, too: of those that stand in the
+# same place and hold the same kinds of elements two stay, and two equations.
+ALIKE = """() => { const name = e => `${e.tagName}.${e.className}`, seen = {};
+    const more = (e, key) => (seen[key] = (seen[key] ?? 0) + 1) > 2 && e;
+    const places = '.bd-article :is(p, li, dt, dd, tr, mjx-container):not(:is(th, td, summary, label) *)';
+    const all = [...document.querySelectorAll(places)].map(e => {
+        const key = new Set([...e.querySelectorAll('*')].filter(x => !x.closest('mjx-container')).map(name));
+        const path = []; for (let x = e; x && x.tagName !== 'ARTICLE'; x = x.parentElement) path.push(name(x));
+        return more(e, [...path, '|', ...[...key].sort()].join(' ')); });
+    all.forEach(e => e && e.remove()); }"""
 # The colours of a page still take most of the time, so they are looked at once in each mode.
 LOOKS = {
     375: {"light": [(None, SHAPES), (AROUND, COLOURS)], "dark": [(AROUND, COLOURS)]},
@@ -406,6 +416,8 @@ def looked_at(page, address, script, frame=True):
         found.append(f"{math} equations that MathJax cannot read")
     page.evaluate(THIN)
     for width, modes in LOOKS.items():
+        if width == 1400:
+            page.evaluate(ALIKE)
         page.set_viewport_size({"width": width, "height": 900})
         settle(page)
         for mode, looks in modes.items():
