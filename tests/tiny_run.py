@@ -1,4 +1,4 @@
-"""Run notebooks at COURSE_SCALE=tiny, each from a fresh IPython: python tests/tiny_run.py NOTEBOOK...
+"""Run a notebook at COURSE_SCALE=tiny, from a fresh IPython: python tests/tiny_run.py NOTEBOOK
 
 Every code cell runs as in a kernel, one after the other. Training goes to a pretended device, so a cell that would mix
 a GPU's tensors with the CPU's fails here, too (tests/pretended_device.py), and so does one that draws numbers which
@@ -6,8 +6,9 @@ another computer may draw otherwise (tests/agreeing_draws.py). It computes in 16
 that; tests/test_device.py does so everywhere. Exit status 1, and the traceback, where a cell or a widget in it raises;
 a cell with the tag raises-exception must raise.
 
-Each notebook has a process of its own. They are forked from one that has imported what the lectures import, which
-takes longer than many a tiny run; `tiny_runs` keeps such a process at hand for a file of tests.
+Each notebook has a process of its own. On Linux they are forked from one that has imported what the lectures import,
+which takes longer than many a tiny run; `tiny_runs` keeps such a process at hand for a file of tests. Elsewhere a fork
+is not safe once libraries with threads are loaded, or there is none: each starts anew.
 """
 
 import importlib
@@ -74,7 +75,9 @@ def tiny(notebook: Path) -> None:
 
 
 def in_a_process(notebook: Path) -> subprocess.CompletedProcess:
-    """`tiny` in a fork of this process, with what it wrote and its exit status."""
+    """`tiny` in a process of its own, with what it wrote and its exit status."""
+    if sys.platform != "linux":
+        return subprocess.run([sys.executable, __file__, notebook], capture_output=True, text=True, timeout=240)
     with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
         child = os.fork()
         if not child:
@@ -111,24 +114,22 @@ def tiny_runs():
         server.stdin.close()  # which ends it
 
 
-def main(notebooks: list[str]) -> int:
-    os.environ |= {"COURSE_SCALE": "tiny", "MPLBACKEND": "agg", "DLM_PROGRESS": "0"}
-    sys.path.insert(0, str(ROOT))
+def serve() -> None:
+    """Run the notebook of each line of standard input, and answer with a line of JSON."""
     for library in ("matplotlib.pyplot", "ipywidgets", "scipy.stats", "sklearn.model_selection", "timm", "cv2"):
         importlib.import_module(library)
     for module in pkgutil.walk_packages([str(ROOT / "helpers")], "helpers."):
         if not module.name.endswith("__main__"):
             importlib.import_module(module.name)
-    if notebooks:
-        runs = [in_a_process(Path(name)) for name in notebooks]
-        print("".join(run.stdout for run in runs), end="")
-        print("".join(run.stderr for run in runs), end="", file=sys.stderr)
-        return int(any(run.returncode for run in runs))
     for line in sys.stdin:
         run = in_a_process(Path(line.rstrip("\n")))
         print(json.dumps({"returncode": run.returncode, "stdout": run.stdout, "stderr": run.stderr}), flush=True)
-    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    os.environ |= {"COURSE_SCALE": "tiny", "MPLBACKEND": "agg", "DLM_PROGRESS": "0"}
+    sys.path.insert(0, str(ROOT))
+    if sys.argv[1:]:
+        tiny(Path(sys.argv[1]))
+    else:
+        serve()

@@ -62,7 +62,8 @@ dlm.panels.autoencoder = async place => {
       `stands at the median of the places of the ${facts.near} nearest codes; the ${facts.votes} nearest have rings. This is an ` +
       "approximation: t-SNE has no map for new points. Digits of the map that are left out and placed again so come to lie " +
       `${facts.distance.toFixed(2)} radii of the map from their place on average, ${percent(facts.own)} of them beside a ` +
-      "digit of their own class; the lecture measures it. What you draw may be less like those digits, and lie farther off."));
+      "digit of their own class; the lecture measures the same on its test digits alone. What you draw may be less like " +
+      "those digits, and lie farther off."));
 
   // ------------------------------------------------------------ the drawing
   function dot(x, y) {
